@@ -1,0 +1,174 @@
+"""Every setting of the data plane: one frozen, checked object, read once at the edge.
+
+Order of precedence: environment (`MILLRACE_…`), then the file named by `MILLRACE_SETTINGS`
+(YAML, or `settings.yaml` in the data folder), then the defaults here. An unknown key is refused with the nearest known one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from millrace.errors import SettingError, nearest
+from millrace.names import ENV_PREFIX
+
+GIB = 1024**3
+MIB = 1024**2
+
+# Variables with our prefix that are not settings of a process: tools and tests read them.
+NOT_SETTINGS = frozenset({"MILLRACE_SETTINGS", "MILLRACE_DATA_DIR", "MILLRACE_TOKEN_FILE"})
+
+
+class Settings(BaseModel):
+    """The docstring of a field is its manual; units are last in the name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    home: Path = Path(".millrace")
+    """Data folder: everything that Millrace keeps on this machine."""
+    disk_max_bytes: int = Field(20 * GIB, ge=2 * GIB, alias="disk_max")
+    """Bound of the data folder; at it ingest stops with a reason, nothing is deleted. Takes 20GB, 512MiB, …"""
+    disk_free_min_bytes: int = Field(1 * GIB, ge=64 * MIB, alias="disk_free_min")
+    """Free space on the disk below which ingest answers 429: a full disk kills the servers."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(8080, ge=1, le=65535)
+    """Port of the REST API and the ingest."""
+    api_token: str = Field("", repr=False)
+    """Bearer token; empty: made at first start and kept in the data folder."""
+    dashboard_port: int = Field(8081, ge=1, le=65535)
+    """Port of the live page."""
+    dashboard: bool = True
+    """Whether `up` starts the live page."""
+
+    postgres_url: str = Field("", repr=False)
+    """A PostgreSQL of your own (libpq URL); empty: the embedded one. Refused when it is less durable than ours."""
+    stream_url: str = Field("", repr=False)
+    """A Valkey/Redis of your own for the stream; empty: the embedded one."""
+    cache_url: str = Field("", repr=False)
+    """A Valkey/Redis of your own for the real-time store; empty: the embedded one."""
+
+    shards: int = Field(8, ge=1, le=256)
+    """Shards of the stream: fixed when the data folder is made."""
+    workers: int = Field(0, ge=0, le=64)
+    """Worker processes; 0: one per core."""
+    ownership_s: float = Field(5.0, ge=1.0, le=60.0)
+    """How long an owner of a shard may be silent before another takes it over."""
+
+    stream_bytes_max: int = Field(2 * GIB, ge=64 * MIB)
+    """Bytes that the stream may hold until trimmed; at the bound ingest answers 429."""
+    cache_bytes_max: int = Field(1 * GIB, ge=32 * MIB)
+    """Memory of the real-time store."""
+    ingest_rate_max: int = Field(0, ge=0)
+    """Readings per second that ingest admits over all sources; 0: no limit."""
+    body_bytes_max: int = Field(8 * MIB, ge=1024)
+    """Largest body of one request, inflated."""
+    sources_max: int = Field(10_000, ge=1)
+    """Sources that the door lets in."""
+    tags_per_source_max: int = Field(20_000, ge=1)
+    """Tags of one source; one more is a reject."""
+    new_tags_per_source_day_max: int = Field(20_000, ge=1)
+    """Unmodelled tags that one source may bring in a day."""
+    past_max_s: float = Field(30 * 86_400.0, gt=0)
+    """How old a reading may be when it is received."""
+    future_max_s: float = Field(5.0, ge=0)
+    """How far ahead of its receipt a reading's time may be."""
+    rejects_kept_per_minute: int = Field(6_000, ge=0)
+    """Rejects kept in PostgreSQL per minute and shard; all are counted, all are in the archive's quarantine files."""
+
+    batch_interval_s: float = Field(0.02, ge=0, le=1.0)
+    """Pace of a worker: it looks for new records no more often than this."""
+    commit_interval_s: float = Field(0.2, ge=0.01, le=5.0)
+    """Pace of the commits to PostgreSQL."""
+    segment_age_s: float = Field(60.0, ge=1.0, le=3600.0)
+    """Age at which an archive segment closes."""
+    segment_rows_max: int = Field(2_000_000, ge=1_000)
+    """Rows at which an archive segment closes."""
+    rows_ahead_max: int = Field(2_000_000, ge=10_000)
+    """Rows that a shard may be ahead of a sink that is away, before it waits."""
+
+    reading_retention_h: int = Field(24, ge=1)
+    """Raw critical readings in PostgreSQL."""
+    rollup_1s_retention_days: int = Field(3, ge=1)
+    rollup_1m_retention_days: int = Field(90, ge=1)
+
+    asset_model: Path | None = None
+    """YAML or CSV file of the asset model, applied at start when it changed."""
+    trace_ratio: float = Field(0.001, ge=0, le=1)
+    """Share of frames that are traced from ingest to sink."""
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_json: bool = False
+    """JSON lines instead of readable ones."""
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+
+_SIZE = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_FIELDS = {(field.alias or name): name for name, field in Settings.model_fields.items()}
+
+
+def load(environ: Mapping[str, str], file: Path | None = None) -> Settings:
+    """Settings out of the environment and a file; SettingError says what is wrong and what was wanted."""
+    named = environ.get("MILLRACE_SETTINGS")
+    home = Path(environ.get("MILLRACE_HOME", ".millrace"))
+    path = file or (Path(named) if named else home / "settings.yaml")
+    values = _from_file(path, must_exist=bool(file or named)) | _from_environment(environ)
+    try:
+        return Settings(**{key: _sized(value) for key, value in values.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else "settings"
+        raise SettingError(
+            f"{ENV_PREFIX}{key.upper()}", got=_shown(key, first.get("input")), want=first["msg"]
+        ) from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in environ.items():
+        if not name.startswith(ENV_PREFIX) or name in NOT_SETTINGS:
+            continue
+        values[_known(name.removeprefix(ENV_PREFIX).lower(), shown=name)] = value
+    return values
+
+
+def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
+    if not path.exists():
+        if must_exist:
+            raise SettingError("MILLRACE_SETTINGS", got=str(path), want="a file that exists")
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise SettingError(str(path), got="unreadable YAML", want=str(error)) from None
+    if not isinstance(content, dict):
+        raise SettingError(str(path), got=type(content).__name__, want="a mapping of settings")
+    return {_known(str(key), shown=str(key)): value for key, value in content.items()}
+
+
+def _known(key: str, *, shown: str) -> str:
+    if key not in _FIELDS:
+        raise SettingError(shown, got="an unknown setting", want="a known one" + nearest(key, _FIELDS))
+    return key
+
+
+def _sized(value: Any) -> Any:
+    """'20GB' -> 20000000000; anything else as it is."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        for unit in sorted(_SIZE, key=len, reverse=True):
+            number = text.removesuffix(unit)
+            if number != text and number.strip().replace(".", "", 1).isdigit():
+                return int(float(number) * _SIZE[unit])
+    return value
+
+
+def _shown(key: str, value: Any) -> Any:
+    """A value as an error may show it: never a secret."""
+    return "(hidden)" if key in {"api_token", "postgres_url", "stream_url", "cache_url"} else value

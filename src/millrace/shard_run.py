@@ -1,0 +1,124 @@
+"""One shard in this worker's hands: its process, how far it has come, what its successor would have to know."""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from millrace.batch import Output, Record, Rows, TagInfo
+from millrace.inflight import Inflight
+from millrace.process.shard import ShardProcess
+from millrace.process.state import ShardState
+
+DEATHS_MAX = 3
+"""Deaths inside one and the same lone record after which it is quarantined whole (law 12)."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A snapshot that waits until both stores have passed its position."""
+
+    position: int
+    arrays: dict[str, np.ndarray[Any, Any]]
+    plain: bytes
+
+
+@dataclass(slots=True)
+class Deaths:
+    """What is written down about records that killed a worker. All calls are durable before they return."""
+
+    count: Callable[[int, int], int]  # (shard, position) -> deaths so far, this attempt included
+    skip: Callable[[int, int], None]  # (shard, position): quarantine the record from now on
+    survived: Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class ShardRun:
+    """`position`: the newest processed record. `suspects`: records in hand when the last owner died (first, last)."""
+
+    shard: int
+    epoch: int
+    process_: ShardProcess
+    position: int
+    applied_at_start: int
+    archived_at_start: int
+    inflight: Inflight
+    deaths: Deaths
+    skips: set[int] = field(default_factory=set)
+    suspects: tuple[int, int] = (0, 0)
+    candidate: Candidate | None = None
+    snapshot_due_s: float = 0.0
+    window: deque[tuple[int, int, Rows]] = field(default_factory=deque)  # (first, last, READING): not archived yet
+    _introduced: set[str] = field(default_factory=set)
+
+    @property
+    def state(self) -> ShardState:
+        return self.process_.state
+
+    def process(self, records: Sequence[Record]) -> Iterator[Output]:
+        """Outputs of the records; none straddles *applied* or *archived*, and suspects go one by one."""
+        for part, lone in self._parts(records):
+            first, last = part[0].position, part[-1].position
+            if lone:
+                self._weigh(last)
+            self.inflight.take(first, last)
+            outputs = self.process_.step(part, frozenset(self.skips))
+            self.inflight.put_down()
+            if lone:
+                self.deaths.survived(self.shard, last)
+            self.position = last
+            for output in outputs:
+                self.window.append((output.first_position, output.position, output.readings))
+                yield output
+
+    def _parts(self, records: Sequence[Record]) -> Iterator[tuple[Sequence[Record], bool]]:
+        positions = [record.position for record in records]
+        first, last = self.suspects
+        cuts = {bisect_right(positions, p) for p in (self.applied_at_start, self.archived_at_start)}
+        alone = range(bisect_right(positions, first - 1), bisect_right(positions, last)) if last else range(0)
+        cuts |= {*alone, *(place + 1 for place in alone)}
+        begin = 0
+        for end in sorted(cuts - {0} | {len(records)}):
+            if end > begin:
+                yield records[begin:end], begin in alone
+                begin = end
+        if positions and positions[-1] >= last:
+            self.suspects = (0, 0)
+
+    def _weigh(self, position: int) -> None:
+        """Count this attempt at a lone record before it is made; skip the record when it killed too often."""
+        if position in self.skips:
+            return
+        if self.deaths.count(self.shard, position) > DEATHS_MAX:
+            self.deaths.skip(self.shard, position)
+            self.skips.add(position)
+
+    def introduced(self, sink: str, output: Output) -> Output:
+        """The first output that a sink sees after a start names every tag and source, not just the new ones."""
+        if sink in self._introduced:
+            return output
+        self._introduced.add(sink)
+        return dataclasses.replace(output, tags=self.all_tags(), sources=self.all_sources())
+
+    def all_tags(self) -> list[TagInfo]:
+        tags, sources = self.state.tags, self.state.sources.rows
+        return [tags.info(slot, sources[tags.sources[slot]].name) for slot in range(tags.count)]
+
+    def all_sources(self) -> dict[int, str]:
+        return {number: row.name for number, row in enumerate(self.state.sources.rows)}
+
+    def forget_archived(self, archived: int) -> None:
+        """The window holds what no listed segment holds."""
+        while self.window and self.window[0][1] <= archived:
+            self.window.popleft()
+
+    def take_candidate(self) -> None:
+        """Copy the state as it is now; it is listed once the stores have passed it."""
+        arrays, plain = self.state.snapshot()
+        self.candidate = Candidate(self.position, arrays, plain)

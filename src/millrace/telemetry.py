@@ -1,0 +1,296 @@
+"""Logs, metrics and traces: every name that leaves the platform is in this one file.
+
+Metrics are named `<stage>_<thing>_<unit>_total`, counted per batch, and carry labels out of closed sets
+only. Several processes count into one place: the supervisor names a folder in `PROMETHEUS_MULTIPROC_DIR`,
+each process maps its counters into files there, and `exposition()` adds them up, whoever asks.
+
+Cost per batch, measured on one shared core: an increment 0.5 us in one process, 1.0 us over mapped files.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client.registry import REGISTRY
+
+from millrace.batch import Output, Reason
+from millrace.errors import SettingError
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client at its import
+EXPOSITION_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+REASONS: Final = tuple(reason.name.lower() for reason in Reason if reason is not Reason.OK)
+REFUSALS: Final = (
+    "stream_full",
+    "stream_unavailable",
+    "disk_nearly_full",
+    "rate",
+    "lag",
+    "queue_full",
+    "too_many_sources",
+    "unauthorised",
+    "too_large",
+    "bad_request",
+    "other",
+)
+"""Why the door answered no to a whole request, beside the reasons of `batch.Reason`; an unknown one is `other`."""
+
+SINKS: Final = ("postgres", "redis", "archive", "blackhole")
+
+# 1 ms to 30 s, close together around the promise (visible and durable p99 under 500 ms).
+LATENCY_BUCKETS_S: Final = (
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5,
+    0.75, 1.0, 2.0, 5.0, 10.0, 30.0,
+)  # fmt: skip
+
+# --- ingest: the door -----------------------------------------------------------------------------
+INGEST_READINGS_ACCEPTED = Counter("ingest_readings_accepted_total", "Readings answered 202.")
+INGEST_READINGS_REJECTED = Counter("ingest_readings_rejected_total", "Readings refused one by one at the door.", ["reason"])
+INGEST_REQUESTS_REFUSED = Counter("ingest_requests_refused_total", "Requests answered 4xx or 503 as a whole.", ["reason"])
+INGEST_FRAMES_APPENDED = Counter("ingest_frames_appended_total", "Frames that the stream holds durably.")
+INGEST_APPEND_SECONDS = Histogram("ingest_append_seconds", "One append to the stream, synced.", buckets=LATENCY_BUCKETS_S)
+INGEST_TICKS_APPENDED = Counter("ingest_ticks_appended_total", "Ticks appended, over all shards.")
+
+# --- stream ---------------------------------------------------------------------------------------
+STREAM_BYTES_HELD = Gauge("stream_held_bytes", "Bytes held until trimmed.", multiprocess_mode="mostrecent")
+
+# --- process --------------------------------------------------------------------------------------
+PROCESS_BATCHES = Counter("process_batches_total", "Batches processed.")
+PROCESS_READINGS_RECEIVED = Counter("process_readings_received_total", "Readings read from the stream.")
+PROCESS_READINGS_DUPLICATE = Counter("process_readings_duplicate_total", "Readings of frames that were there already.")
+PROCESS_READINGS_REJECTED = Counter("process_readings_rejected_total", "Readings put into the quarantine.", ["reason"])
+PROCESS_READINGS_APPLIED = Counter("process_readings_applied_total", "Readings that went on to the sinks.")
+PROCESS_READINGS_LATE = Counter("process_readings_late_total", "Applied readings older than their tag's newest.")
+PROCESS_ANOMALIES_OPENED = Counter("process_anomalies_opened_total", "Anomalies opened.")
+PROCESS_ALARMS_RAISED = Counter("process_alarms_raised_total", "Alarms raised.")
+PROCESS_BATCH_SECONDS = Histogram("process_batch_seconds", "One call of process.", buckets=LATENCY_BUCKETS_S)
+PROCESS_LAG_SECONDS = Gauge("process_lag_seconds", "Age of the newest processed record.", ["shard"], multiprocess_mode="mostrecent")
+
+# --- sinks ----------------------------------------------------------------------------------------
+SINK_READINGS_APPLIED = Counter("sink_readings_applied_total", "Readings whose batch is committed.")
+SINK_READINGS_ARCHIVED = Counter("sink_readings_archived_total", "Readings in listed segments.")
+SINK_COMMIT_SECONDS = Histogram("sink_commit_seconds", "One transaction or segment.", ["sink"], buckets=LATENCY_BUCKETS_S)
+SINK_RETRIES = Counter("sink_retries_total", "Writes that will be tried again.", ["sink"])
+SINK_LOSSES = Counter("sink_losses_total", "Fast-path writes given up; the record is elsewhere.", ["sink"])
+LATENCY_VISIBLE_SECONDS = Histogram("latency_visible_seconds", "Receipt to fast path.", buckets=LATENCY_BUCKETS_S)
+LATENCY_DURABLE_SECONDS = Histogram("latency_durable_seconds", "Receipt to commit.", buckets=LATENCY_BUCKETS_S)
+
+# --- supervisor -----------------------------------------------------------------------------------
+SUPERVISOR_RESTARTS = Counter("supervisor_restarts_total", "Children started again after a death.")
+
+_REFUSED = {reason: INGEST_REQUESTS_REFUSED.labels(reason) for reason in (*REFUSALS, *REASONS)}
+_REJECTED = {reason: PROCESS_READINGS_REJECTED.labels(reason.name.lower()) for reason in Reason if reason}
+_DOOR_REJECTED = {reason: INGEST_READINGS_REJECTED.labels(reason.name.lower()) for reason in Reason if reason}
+
+
+def refused(reason: str) -> None:
+    """Count one refused request; a reason outside the closed set counts as `other`."""
+    _REFUSED.get(reason, _REFUSED["other"]).inc()
+
+
+def door_rejected(counts: Mapping[Reason, int]) -> None:
+    """Count readings that the door refused one by one."""
+    for reason, count in counts.items():
+        _DOOR_REJECTED[reason].inc(count)
+
+
+def processed(output: Output, seconds: float) -> None:
+    """Count one batch: everything that `process` says about it."""
+    PROCESS_BATCHES.inc()
+    PROCESS_READINGS_RECEIVED.inc(output.received)
+    PROCESS_READINGS_DUPLICATE.inc(output.duplicates)
+    PROCESS_READINGS_APPLIED.inc(len(output.readings))
+    PROCESS_READINGS_LATE.inc(output.late)
+    PROCESS_BATCH_SECONDS.observe(seconds)
+    for reason, count in output.reject_counts.items():
+        _REJECTED[reason].inc(count)
+    if len(output.anomalies):
+        PROCESS_ANOMALIES_OPENED.inc(int((output.anomalies["kind"] == 0).sum()))
+    if len(output.alarms):
+        PROCESS_ALARMS_RAISED.inc(int((output.alarms["kind"] == 0).sum()))
+
+
+# --- reading them back ----------------------------------------------------------------------------
+
+
+def _registry() -> CollectorRegistry:
+    """The metrics of all processes where a folder is named, else of this one."""
+    if METRICS_FOLDER_VARIABLE not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)
+    return registry
+
+
+def exposition() -> bytes:
+    """What `/metrics` answers, in the Prometheus text format."""
+    return generate_latest(_registry())
+
+
+def totals() -> dict[str, float]:
+    """Every counter and gauge since the platform started, over all processes.
+
+    A labelled metric is there once per label value as `name{value}` and once, summed, as `name`.
+    Histograms give `name_count`, `name_sum` and `name_bucket{upper bound}`.
+    """
+    out: dict[str, float] = {}
+    for metric in _registry().collect():
+        for sample in metric.samples:
+            labels = ",".join(value for name, value in sorted(sample.labels.items()) if name != "pid")
+            out[sample.name] = out.get(sample.name, 0.0) + sample.value
+            if labels:
+                out[f"{sample.name}{{{labels}}}"] = out.get(f"{sample.name}{{{labels}}}", 0.0) + sample.value
+    return out
+
+
+def quantile_s(values: Mapping[str, float], histogram: str, share: float) -> float:
+    """Quantile of a histogram in `totals()`, in seconds; NaN when it is empty.
+
+    Linear inside its bucket, so as exact as the buckets are narrow.
+    """
+    buckets = sorted(
+        (float(name[len(histogram) + 8 : -1]), count)
+        for name, count in values.items()
+        if name.startswith(histogram + "_bucket{")
+    )
+    if not buckets or buckets[-1][1] <= 0:
+        return float("nan")
+    return _interpolated(buckets, share * buckets[-1][1])
+
+
+def _interpolated(buckets: Iterable[tuple[float, float]], wanted: float) -> float:
+    lower, below = 0.0, 0.0
+    for upper, count in buckets:
+        if count >= wanted:
+            if upper == float("inf"):
+                return lower
+            return lower + (upper - lower) * (wanted - below) / max(count - below, 1e-12)
+        lower, below = upper, count
+    return lower
+
+
+def forget_process(pid: int) -> None:
+    """A process is dead: its gauges of the living go, its counters stay."""
+    if METRICS_FOLDER_VARIABLE in os.environ:
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+# --- logs -----------------------------------------------------------------------------------------
+
+
+def set_up_logs(*, level: str = "info", json_lines: bool = False, service: str = "") -> None:
+    """Structured logs on stderr: readable lines, or one JSON object a line. Call once, in `main`."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(stream=sys.stderr, level=max(number, logging.WARNING), format="%(name)s: %(message)s")
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if json_lines
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.clear_contextvars()
+    if service:
+        structlog.contextvars.bind_contextvars(service=service, pid=os.getpid())
+
+
+def logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger for one module: `log.info("segment listed", shard=3, rows=n)`."""
+    bound: structlog.stdlib.BoundLogger = structlog.get_logger(module=name)
+    return bound
+
+
+# --- traces ---------------------------------------------------------------------------------------
+
+SPAN_INGEST: Final = "ingest"
+SPAN_PROCESS: Final = "process"
+SPAN_SINK_POSTGRES: Final = "sink.postgres"
+
+_tracer: Any = None
+
+
+def set_up_traces(*, service: str, environ: Mapping[str, str]) -> None:
+    """Where spans go, in OpenTelemetry's own words: `OTEL_TRACES_EXPORTER` = none (default), console, otlp.
+
+    Whether a frame is traced is decided once, at the door (`trace_ratio`), and travels in the frame.
+    """
+    global _tracer
+    kind = environ.get("OTEL_TRACES_EXPORTER", "otlp" if "OTEL_EXPORTER_OTLP_ENDPOINT" in environ else "none")
+    if kind == "none":
+        _tracer = None
+        return
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(resource=Resource.create({"service.name": f"millrace-{service}"}))
+    provider.add_span_processor(BatchSpanProcessor(_exporter(kind)))
+    _tracer = provider.get_tracer("millrace")
+
+
+def _exporter(kind: str) -> Any:
+    if kind == "console":
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
+        return ConsoleSpanExporter(out=sys.stderr)
+    if kind != "otlp":
+        raise SettingError("OTEL_TRACES_EXPORTER", got=kind, want="none, console or otlp")
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    except ImportError:
+        raise SettingError(
+            "OTEL_TRACES_EXPORTER", got="otlp", want="the package opentelemetry-exporter-otlp-proto-http"
+        ) from None
+    return OTLPSpanExporter()
+
+
+def span(name: str, *, parent: str = "", **attributes: str | int | float) -> AbstractContextManager[Span | None]:
+    """A span, a child of the W3C trace parent where one is given. Costs nothing while traces are off."""
+    if _tracer is None:
+        return nullcontext(None)
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    context = TraceContextTextMapPropagator().extract({"traceparent": parent}) if parent else None
+    opened: AbstractContextManager[Span | None] = _tracer.start_as_current_span(
+        name, context=context, attributes=attributes
+    )
+    return opened
+
+
+def trace_parent() -> str:
+    """The current span as a W3C trace parent (55 characters), to be carried in a frame; empty without one."""
+    if _tracer is None:
+        return ""
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get("traceparent", "")
+
+
+def clear_metrics_folder(folder: Path) -> None:
+    """Start counting from zero: remove what an earlier run of the platform counted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob("*.db"):
+        file.unlink(missing_ok=True)
