@@ -12,6 +12,7 @@ from typing import Protocol
 
 from millrace import snapshots, telemetry
 from millrace.clock import Clock
+from millrace.durable import make_folders
 from millrace.errors import DataFolderError, MillraceError, OwnershipLost, SnapshotError, Unavailable
 from millrace.process.state import FORMAT, ProcessLimits, ShardState
 from millrace.shard_run import ShardRun
@@ -47,7 +48,7 @@ class SnapshotKeeper:
         self.interval_s = interval_s
         self._background = ThreadPoolExecutor(1, thread_name_prefix="snapshots")
         self._under_way: dict[int, Future[bool]] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
 
     # --- reading back -----------------------------------------------------------------------------
 

@@ -44,7 +44,9 @@ REFUSALS: Final = (
     "bad_request",
     "other",
 )
-"""Why the door answered no to a whole request, beside the reasons of `batch.Reason`; an unknown one is `other`."""
+"""Why the door answered no to a whole request, beside the reasons of `batch.Reason`; an unknown one is
+`other`.
+"""
 
 SINKS: Final = ("postgres", "redis", "archive", "blackhole")
 
@@ -56,10 +58,16 @@ LATENCY_BUCKETS_S: Final = (
 
 # --- ingest: the door -----------------------------------------------------------------------------
 INGEST_READINGS_ACCEPTED = Counter("ingest_readings_accepted_total", "Readings answered 202.")
-INGEST_READINGS_REJECTED = Counter("ingest_readings_rejected_total", "Readings refused one by one at the door.", ["reason"])
-INGEST_REQUESTS_REFUSED = Counter("ingest_requests_refused_total", "Requests answered 4xx or 503 as a whole.", ["reason"])
+INGEST_READINGS_REJECTED = Counter(
+    "ingest_readings_rejected_total", "Readings refused one by one at the door.", ["reason"]
+)
+INGEST_REQUESTS_REFUSED = Counter(
+    "ingest_requests_refused_total", "Requests answered 4xx or 503 as a whole.", ["reason"]
+)
 INGEST_FRAMES_APPENDED = Counter("ingest_frames_appended_total", "Frames that the stream holds durably.")
-INGEST_APPEND_SECONDS = Histogram("ingest_append_seconds", "One append to the stream, synced.", buckets=LATENCY_BUCKETS_S)
+INGEST_APPEND_SECONDS = Histogram(
+    "ingest_append_seconds", "One append to the stream, synced.", buckets=LATENCY_BUCKETS_S
+)
 INGEST_TICKS_APPENDED = Counter("ingest_ticks_appended_total", "Ticks appended, over all shards.")
 
 # --- stream ---------------------------------------------------------------------------------------
@@ -68,23 +76,37 @@ STREAM_BYTES_HELD = Gauge("stream_held_bytes", "Bytes held until trimmed.", mult
 # --- process --------------------------------------------------------------------------------------
 PROCESS_BATCHES = Counter("process_batches_total", "Batches processed.")
 PROCESS_READINGS_RECEIVED = Counter("process_readings_received_total", "Readings read from the stream.")
-PROCESS_READINGS_DUPLICATE = Counter("process_readings_duplicate_total", "Readings of frames that were there already.")
-PROCESS_READINGS_REJECTED = Counter("process_readings_rejected_total", "Readings put into the quarantine.", ["reason"])
+PROCESS_READINGS_DUPLICATE = Counter(
+    "process_readings_duplicate_total", "Readings of frames that were there already."
+)
+PROCESS_READINGS_REJECTED = Counter(
+    "process_readings_rejected_total", "Readings put into the quarantine.", ["reason"]
+)
 PROCESS_READINGS_APPLIED = Counter("process_readings_applied_total", "Readings that went on to the sinks.")
-PROCESS_READINGS_LATE = Counter("process_readings_late_total", "Applied readings older than their tag's newest.")
+PROCESS_READINGS_LATE = Counter(
+    "process_readings_late_total", "Applied readings older than their tag's newest."
+)
 PROCESS_ANOMALIES_OPENED = Counter("process_anomalies_opened_total", "Anomalies opened.")
 PROCESS_ALARMS_RAISED = Counter("process_alarms_raised_total", "Alarms raised.")
 PROCESS_BATCH_SECONDS = Histogram("process_batch_seconds", "One call of process.", buckets=LATENCY_BUCKETS_S)
-PROCESS_LAG_SECONDS = Gauge("process_lag_seconds", "Age of the newest processed record.", ["shard"], multiprocess_mode="mostrecent")
+PROCESS_LAG_SECONDS = Gauge(
+    "process_lag_seconds", "Age of the newest processed record.", ["shard"], multiprocess_mode="mostrecent"
+)
 
 # --- sinks ----------------------------------------------------------------------------------------
 SINK_READINGS_APPLIED = Counter("sink_readings_applied_total", "Readings whose batch is committed.")
 SINK_READINGS_ARCHIVED = Counter("sink_readings_archived_total", "Readings in listed segments.")
-SINK_COMMIT_SECONDS = Histogram("sink_commit_seconds", "One transaction or segment.", ["sink"], buckets=LATENCY_BUCKETS_S)
+SINK_COMMIT_SECONDS = Histogram(
+    "sink_commit_seconds", "One transaction or segment.", ["sink"], buckets=LATENCY_BUCKETS_S
+)
 SINK_RETRIES = Counter("sink_retries_total", "Writes that will be tried again.", ["sink"])
 SINK_LOSSES = Counter("sink_losses_total", "Fast-path writes given up; the record is elsewhere.", ["sink"])
-LATENCY_VISIBLE_SECONDS = Histogram("latency_visible_seconds", "Receipt to fast path.", buckets=LATENCY_BUCKETS_S)
-LATENCY_DURABLE_SECONDS = Histogram("latency_durable_seconds", "Receipt to commit.", buckets=LATENCY_BUCKETS_S)
+LATENCY_VISIBLE_SECONDS = Histogram(
+    "latency_visible_seconds", "Receipt to fast path.", buckets=LATENCY_BUCKETS_S
+)
+LATENCY_DURABLE_SECONDS = Histogram(
+    "latency_durable_seconds", "Receipt to commit.", buckets=LATENCY_BUCKETS_S
+)
 
 # --- supervisor -----------------------------------------------------------------------------------
 SUPERVISOR_RESTARTS = Counter("supervisor_restarts_total", "Children started again after a death.")
@@ -129,7 +151,7 @@ def _registry() -> CollectorRegistry:
     if METRICS_FOLDER_VARIABLE not in os.environ:
         return REGISTRY
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
 
 
@@ -265,7 +287,9 @@ def _exporter(kind: str) -> Any:
     return OTLPSpanExporter()
 
 
-def span(name: str, *, parent: str = "", **attributes: str | int | float) -> AbstractContextManager[Span | None]:
+def span(
+    name: str, *, parent: str = "", **attributes: str | int | float
+) -> AbstractContextManager[Span | None]:
     """A span, a child of the W3C trace parent where one is given. Costs nothing while traces are off."""
     if _tracer is None:
         return nullcontext(None)

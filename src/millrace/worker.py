@@ -13,17 +13,18 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 from millrace import settings as settings_of
 from millrace import telemetry
 from millrace.batch import Frame, Record
 from millrace.clock import Clock, EdgeClock
+from millrace.durable import make_folders
 from millrace.errors import MillraceError, Unavailable
 from millrace.names import SERVICE_WORKER
 from millrace.pipeline import Pace, Pipeline
 from millrace.process.alarm import ALARMS
 from millrace.process.detect import DETECTORS
+from millrace.process.kernels import compile_kernels
 from millrace.process.shard import Decode
 from millrace.process.state import ProcessLimits
 from millrace.protocols import Limits, decode_record
@@ -205,7 +206,8 @@ def _run(settings: Settings, index: int, workers: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     stream = ValkeyStream(settings.stream_url, shard_count=settings.shards, bytes_max=settings.stream_bytes_max)
-    Path(settings.home / "archive").mkdir(parents=True, exist_ok=True)
+    make_folders(settings.home / "archive")
+    compile_kernels()  # before shards are ours: their owner must not pause
     worker = Worker(settings, index=index, workers=workers, clock=EdgeClock(), stream=stream)
     worker.run(stopping)
     stream.close()

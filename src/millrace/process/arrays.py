@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from millrace.batch import Rows
+
 CAPACITY_MIN = 64
+ROWS_AT_ONCE = 256
 
 
 def plain(column: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -39,3 +43,18 @@ def grown(array: npt.NDArray[Any], capacity: int, fill: Any = 0) -> npt.NDArray[
         out[len(array) :] = fill
     out[: len(array)] = array
     return out
+
+
+def collect(dtype: np.dtype[Any], kernel: Callable[[Rows, int], tuple[int, int]], end: int) -> Rows:
+    """All rows of a kernel that stops when its output is full: (out, begin) -> (rows written, go on at).
+
+    Most calls write next to nothing, so the output starts small.
+    """
+    parts = [np.zeros(0, dtype)]
+    begin, room = 0, ROWS_AT_ONCE
+    while begin < end:
+        out = np.zeros(room, dtype)
+        written, begin = kernel(out, begin)
+        parts.append(out[:written])
+        room *= 4
+    return parts[-1] if len(parts) <= 2 else np.concatenate(parts)

@@ -54,12 +54,13 @@ class Block:
                 reasons = self.reason[self.starts[place] : self.starts[place + 1]]
                 yield from reject.of_readings(frame, position, rows, reasons)
 
-    def door_rows(self) -> list[tuple[int, int, bool, int]]:
-        """(source, time to count under, is a duplicate, hash) of each reading that the door refused."""
+    def door_rows(self) -> list[tuple[int, int, int, bool, int]]:
+        """(source, time or 0, receipt, is a duplicate, hash) of each reading that the door refused."""
         return [
             (
                 self.sources[place],
-                refused.ts_us or reject.unreadable_hour_us(frame),
+                refused.ts_us,
+                frame.received_ts_us,
                 self.verdicts[place] == DUPLICATE,
                 payload_hash(refused.payload),
             )

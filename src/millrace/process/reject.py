@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from millrace.batch import I64, U8, Frame, Reason, Record, Reject, ValueKind
-from millrace.clock import HOUR_US
 from millrace.protocols.json_reading import reading_json
 
 
@@ -54,11 +53,6 @@ def of_record(record: Record, reason: Reason) -> Reject:
         tag="",
         payload=record.data[:1024],
     )
-
-
-def unreadable_hour_us(frame: Frame) -> int:
-    """The hour under which a reject without a readable time is counted: the received one."""
-    return frame.received_ts_us // HOUR_US * HOUR_US
 
 
 def _payload(frame: Frame, row: int, tag: int) -> bytes:

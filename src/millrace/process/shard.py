@@ -17,6 +17,7 @@ from millrace.batch import (
     ALARM,
     ANOMALY,
     LEDGER,
+    I64,
     READING,
     ROLLUP,
     U8,
@@ -149,21 +150,26 @@ class ShardProcess:
         critical = self.state.tags.columns.critical[np.maximum(block.slot, 0)]
         what = np.where(ok, np.where(critical, fate.CRITICAL, fate.APPLIED), fate.REJECTED).astype(np.uint8)
         what[block.reason == DUPLICATE] = fate.DUPLICATE
-        self.state.ledger.add(block.source, block.ts_us, what, row_hash)
+        self.state.ledger.add(block.source, self._hour_time(block.ts_us, block.received_us), what, row_hash)
         self._account_door(block)
         self._draft.received += count
         self._draft.duplicates += int((what == fate.DUPLICATE).sum())
         return row_hash
 
+    def _hour_time(self, ts_us: I64, received_us: I64) -> I64:
+        """The time whose hour a reading counts under: its own, or its receipt where its own cannot be (law 13)."""
+        limits = self.state.limits
+        possible = (ts_us >= received_us - limits.past_max_us) & (ts_us <= received_us + limits.future_max_us)
+        return np.where(possible, ts_us, received_us)
+
     def _account_door(self, block: Block) -> None:
         refused = block.door_rows()
         if not refused:
             return
-        source, ts_us, duplicate, hashes = zip(*refused, strict=True)
+        source, ts_us, received_us, duplicate, hashes = zip(*refused, strict=True)
         what = np.where(duplicate, fate.DUPLICATE, fate.REJECTED).astype(np.uint8)
-        self.state.ledger.add(
-            np.array(source, np.int32), np.array(ts_us, np.int64), what, np.array(hashes, np.uint64)
-        )
+        hour_us = self._hour_time(np.array(ts_us, np.int64), np.array(received_us, np.int64))
+        self.state.ledger.add(np.array(source, np.int32), hour_us, what, np.array(hashes, np.uint64))
         self._draft.received += len(refused)
         self._draft.duplicates += sum(duplicate)
 
@@ -263,6 +269,7 @@ class ShardProcess:
         counts: dict[Reason, int] = {}
         for row in draft.rejects:
             counts[row.reason] = counts.get(row.reason, 0) + row.count
+        closed, returned = state.take_restored()
         output = Output(
             shard=state.shard,
             position=records[-1].position,
@@ -271,8 +278,8 @@ class ShardProcess:
             records=len(records),
             readings=_joined(draft.readings, READING),
             rollups=_joined(draft.rollups, ROLLUP),
-            anomalies=_joined(state.take_restored() + draft.anomalies, ANOMALY),
-            alarms=_joined(draft.alarms, ALARM),
+            anomalies=_joined(closed + draft.anomalies, ANOMALY),
+            alarms=_joined(returned + draft.alarms, ALARM),
             ledger=_joined(draft.ledger, LEDGER),
             rejects=draft.rejects,
             reject_counts=counts,

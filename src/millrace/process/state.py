@@ -55,7 +55,7 @@ class ShardState:
     sources: Sources = field(init=False)
     resolver: Resolver = field(init=False)
     configured: tuple[int, int] = (0, 0)  # tags and sources that the books know
-    _restored: list[Rows] = field(default_factory=list)
+    _restored: tuple[list[Rows], list[Rows]] = ([], [])
 
     def __post_init__(self) -> None:
         self.sources = Sources(self.limits.sources_max)
@@ -103,9 +103,9 @@ class ShardState:
         self.grow()
         return changed
 
-    def take_restored(self) -> list[Rows]:
-        """Anomalies that a restore closed (a detector changed); given once."""
-        rows, self._restored = self._restored, []
+    def take_restored(self) -> tuple[list[Rows], list[Rows]]:
+        """Anomalies that a restore closed (a detector changed) and alarms that returned with them; given once."""
+        rows, self._restored = self._restored, ([], [])
         return rows
 
     # --- snapshot ---------------------------------------------------------------------------------
@@ -154,9 +154,11 @@ class ShardState:
         self.resolver.claimed = arrays["claimed"].copy()
         self.pending.chunks = [msgspec.convert(row, ModelChunk) for row in content["pending"]]
         self.configure()
-        self._restored = [self.detection.restore(_part("detection.", arrays), content["fingerprints"])]
+        closed = self.detection.restore(_part("detection.", arrays), content["fingerprints"])
         self.rollup.restore(_part("rollup.", arrays))
         self.alarms.restore(_part("alarms.", arrays))
+        returned = self.alarms.step(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0), closed)
+        self._restored = ([closed], [returned])
         return self
 
     def _restore_names(self, content: dict[str, Any]) -> None:

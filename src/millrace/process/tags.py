@@ -71,6 +71,8 @@ class Tags:
         columns.modelled[slot] = model is not None
         self.state_count[slot] = len(model.states) if model else 0
         if model is None:
+            # A sender's number may be whole today and broken tomorrow; only a model says that it must be whole.
+            columns.kind[slot] = ValueKind.FLOAT
             columns.critical[slot] = False
             columns.period_us[slot] = UNMODELLED_PERIOD_US
             columns.silence_us[slot] = NOT_SILENT_US

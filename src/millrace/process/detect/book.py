@@ -5,22 +5,20 @@ The output is the same for any cut of a shard's records into batches, as long as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from millrace.batch import ANOMALY, CLOSED_DETECTOR_CHANGED, F64, I32, I64, Bool, Rows, empty
-from millrace.process.arrays import capacity_for, grown, plain
+from millrace.process.arrays import capacity_for, collect, grown, plain
 from millrace.process.detect import intervals
 from millrace.process.detect.contract import Detector, TagColumns
 from millrace.process.detect.intervals import INTERVAL
 from millrace.process.detect.table import DETECTORS
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-_ROWS_AT_ONCE = 256
 
 
 def fingerprint(detector: Detector) -> str:
@@ -95,7 +93,7 @@ class Detection:
             kernel(
                 slot, ts_us, value, self._parameters[j], self._state[j], self._score[row], self._expected[row]
             )
-        return _collect(
+        return collect(ANOMALY,
             lambda out, begin: intervals.step(
                 slot, ts_us, value, self._score, self._expected, self._numbers, self._open_count,
                 self._close_count, self._close_score, self._busy, self._cells, out, begin,
@@ -125,7 +123,8 @@ class Detection:
         assert kernel is not None
         kernel(time_us, since_us, self._parameters[j], self._state[j], score)
         close_score = self.detectors[j].close_score
-        return _collect(
+        return collect(
+            ANOMALY,
             lambda out, begin: intervals.tick(
                 time_us, last_us, since_us, active, score, j, close_score, self._busy, cells, out, begin
             ),
@@ -191,18 +190,6 @@ class Detection:
 def _width(detector: Detector) -> int:
     """Columns of the detector's parameters."""
     return int(detector.parameters(no_tags()).shape[1])
-
-
-def _collect(kernel: Callable[[Rows, int], tuple[int, int]], end: int) -> Rows:
-    """Run a kernel that stops when its output is full, until it is done; all rows."""
-    parts = []
-    begin, room = 0, _ROWS_AT_ONCE
-    while begin < end:
-        out = np.zeros(room, ANOMALY)
-        written, begin = kernel(out, begin)
-        parts.append(out[:written])
-        room *= 4
-    return parts[0] if len(parts) == 1 else np.concatenate([empty(ANOMALY), *parts])
 
 
 def no_tags() -> TagColumns:

@@ -51,9 +51,7 @@ def initial(count: int) -> F64:
 
 
 @numba.njit(cache=True)
-def step(
-    slot: I32, ts_us: I64, value: F64, parameters: F64, state: F64, score: F64, expected: F64
-) -> None:
+def step(slot: I32, ts_us: I64, value: F64, parameters: F64, state: F64, score: F64, expected: F64) -> None:
     """See `contract.Step`; `expected` is the reference."""
     for i in range(len(slot)):
         s = slot[i]
@@ -79,7 +77,7 @@ def step(
         state[s, COUNT] = 0.0 if state[s, OVER] >= RELEARN else count + 1.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _accumulate(s: int, z: float, state: F64) -> float:
     """Move both sums by one reading; the score."""
     r = min(max(state[s, CORRELATION], 0.0), CORRELATION_MAX)
@@ -90,12 +88,14 @@ def _accumulate(s: int, z: float, state: F64) -> float:
     return score
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _learn(s: int, z: float, sigma: float, count: float, state: F64) -> None:
     """Let the reference follow: plain averages at first, then very slowly."""
-    follow = max(FOLLOW, 1.0 / (count + 1.0))
+    follow = follow_sigma = FOLLOW
+    if count < 1.0 / FOLLOW:
+        follow, follow_sigma = max(FOLLOW, 1.0 / (count + 1.0)), 1.0 / count
     state[s, MEAN] += follow * z * sigma
-    state[s, SIGMA] += max(FOLLOW, 1.0 / count) * (SIGMA_PER_MAD * abs(z) * sigma - state[s, SIGMA])
+    state[s, SIGMA] += follow_sigma * (SIGMA_PER_MAD * abs(z) * sigma - state[s, SIGMA])
     near = min(max(z, -LEARN_Z_MAX), LEARN_Z_MAX)
     state[s, CORRELATION] += follow * (near * state[s, PREVIOUS] - state[s, CORRELATION])
     state[s, PREVIOUS] = near

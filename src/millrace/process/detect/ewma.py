@@ -53,9 +53,7 @@ def initial(count: int) -> F64:
 
 
 @numba.njit(cache=True)
-def step(
-    slot: I32, ts_us: I64, value: F64, parameters: F64, state: F64, score: F64, expected: F64
-) -> None:
+def step(slot: I32, ts_us: I64, value: F64, parameters: F64, state: F64, score: F64, expected: F64) -> None:
     """See `contract.Step`; `expected` is the mean before the reading."""
     for i in range(len(slot)):
         s = slot[i]
@@ -81,12 +79,15 @@ def step(
                 score[i] = _outside(s, size, score[i], state)
             else:
                 state[s, OUTSIDE] = 0.0
-        state[s, MEAN] = mean + max(ALPHA, 1.0 / (count + 1.0)) * (clipped if x > mean else -clipped)
-        state[s, SCALE] += max(BETA, 1.0 / count) * (SIGMA_PER_MAD * clipped - state[s, SCALE])
+        alpha, beta = ALPHA, BETA
+        if count < 1.0 / BETA:
+            alpha, beta = max(ALPHA, 1.0 / (count + 1.0)), 1.0 / count
+        state[s, MEAN] = mean + alpha * (clipped if x > mean else -clipped)
+        state[s, SCALE] += beta * (SIGMA_PER_MAD * clipped - state[s, SCALE])
         state[s, COUNT] = 0.0 if state[s, OUTSIDE] >= RELEARN else count + 1.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _outside(s: int, size: float, score: float, state: F64) -> float:
     """Book a reading outside the band; the score it gets, given how often the signal goes there."""
     if state[s, OUTSIDE] == 0.0:

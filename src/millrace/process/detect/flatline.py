@@ -51,9 +51,7 @@ def initial(count: int) -> F64:
 
 
 @numba.njit(cache=True)
-def step(
-    slot: I32, ts_us: I64, value: F64, parameters: F64, state: F64, score: F64, expected: F64
-) -> None:
+def step(slot: I32, ts_us: I64, value: F64, parameters: F64, state: F64, score: F64, expected: F64) -> None:
     """See `contract.Step`; a stuck value has no expected one."""
     for i in range(len(slot)):
         s = slot[i]

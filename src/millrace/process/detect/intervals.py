@@ -143,8 +143,7 @@ def _begin(cell: Rows, ts_us: int, value: float, score: float, expected: float, 
         cell["peak"], cell["value"], cell["expected"] = score, value, expected
     if cell["run"] < open_count:
         return False
-    if cell["last_start_us"] != 0 and cell["start_us"] <= cell["last_start_us"]:
-        cell["start_us"] = cell["last_start_us"] + 1
+    cell["start_us"] = max(cell["start_us"], cell["last_start_us"] + 1)
     cell["last_start_us"] = cell["start_us"]
     cell["is_open"] = 1
     cell["run"] = 0

@@ -20,11 +20,11 @@ _OF_DEADBAND: Final = 0.1  # a tenth of what the model calls no change
 
 
 def scale_floor(columns: TagColumns) -> F64:
-    """Smallest standard deviation that a detector believes, (k,), in the tag's unit; 0 where the model is silent."""
+    """Smallest standard deviation that a detector believes, (k,), in the tag's unit; 0: none given."""
     span = np.nan_to_num(columns.range_high - columns.range_low, nan=0.0, posinf=0.0, neginf=0.0)
     return np.maximum(np.maximum(span, 0.0) * _OF_RANGE, np.maximum(columns.deadband, 0.0) * _OF_DEADBAND)
 
 
 def with_floor(columns: TagColumns) -> F64:
-    """Parameters of a learning detector, (k, 2): on (1.0; the book clears it where the detector is off), floor."""
+    """Parameters of a learning detector, (k, 2): on (the book clears it where it is off), floor."""
     return np.column_stack((np.ones(len(columns.kind)), scale_floor(columns)))

@@ -45,9 +45,7 @@ def initial(count: int) -> F64:
 
 
 @numba.njit(cache=True)
-def step(
-    slot: I32, ts_us: I64, value: F64, parameters: F64, state: F64, score: F64, expected: F64
-) -> None:
+def step(slot: I32, ts_us: I64, value: F64, parameters: F64, state: F64, score: F64, expected: F64) -> None:
     """See `contract.Step`; `expected` is the trend."""
     for i in range(len(slot)):
         s = slot[i]
@@ -69,12 +67,15 @@ def step(
             _cross(s, deviation / scale, state)
             score[i] = state[s, SHARE] / SHARE_LIMIT
             size = min(size, CLIP * scale)
-        state[s, MEAN] = mean + max(ALPHA, 1.0 / (count + 1.0)) * deviation
-        state[s, SCALE] += max(FORGET, 1.0 / count) * (SIGMA_PER_MAD * size - state[s, SCALE])
+        alpha, forget = ALPHA, FORGET
+        if count < 1.0 / FORGET:
+            alpha, forget = max(ALPHA, 1.0 / (count + 1.0)), 1.0 / count
+        state[s, MEAN] = mean + alpha * deviation
+        state[s, SCALE] += forget * (SIGMA_PER_MAD * size - state[s, SCALE])
         state[s, COUNT] = count + 1.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _cross(s: int, z: float, state: F64) -> None:
     """Follow the half-wave; at its end, count it as a swing or not."""
     side = state[s, SIDE]

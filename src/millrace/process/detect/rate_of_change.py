@@ -49,9 +49,7 @@ def initial(count: int) -> F64:
 
 
 @numba.njit(cache=True)
-def step(
-    slot: I32, ts_us: I64, value: F64, parameters: F64, state: F64, score: F64, expected: F64
-) -> None:
+def step(slot: I32, ts_us: I64, value: F64, parameters: F64, state: F64, score: F64, expected: F64) -> None:
     """See `contract.Step`; `expected` is the value before."""
     for i in range(len(slot)):
         s = slot[i]
@@ -70,7 +68,7 @@ def step(
         state[s, COUNT] = count + 1.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _judge(s: int, x: float, dt_s: float, count: float, floor: float, state: F64) -> float:
     """Score of the move to `x`; learns from it."""
     usual_s = max(state[s, DT_S], DT_MIN_S)
@@ -89,14 +87,14 @@ def _judge(s: int, x: float, dt_s: float, count: float, floor: float, state: F64
             score = rate / (LIMIT * normal)
             if score > 1.0:
                 score = _jump(s, rate, score, state)
-    follow = max(FORGET, 1.0 / count)
+    follow = FORGET if count >= 1.0 / FORGET else 1.0 / count
     state[s, RATE] += follow * (learned_rate - state[s, RATE])
     state[s, DT_S] += follow * (learned_dt_s - state[s, DT_S])
     state[s, MOVES] += follow * ((1.0 if move > 0.0 else 0.0) - state[s, MOVES])
     return score
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
 def _jump(s: int, rate: float, score: float, state: F64) -> float:
     """Book a jump; the score it gets, given how often the signal jumps."""
     state[s, JUMPS] += 1.0

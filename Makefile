@@ -1,0 +1,77 @@
+# The first target lists the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+PYTHON ?= $(shell scripts/find-python)
+CODE   := src tests benchmarks
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: run
+run: $(VENV)/.local ## set up and start the whole platform with a simulated plant
+	@exec $(BIN)/millrace up --simulate
+
+.PHONY: test
+test: $(VENV)/.dev ## set up and run the tests (under 15 min on 2 cores)
+	$(PYTEST) -m "not long and not account"
+
+.PHONY: test-long
+test-long: $(VENV)/.dev ## only the long runs
+	$(PYTEST) -m "long and not account" --timeout 1800
+
+.PHONY: test-all
+test-all: test test-long ## the tests and the long runs
+
+.PHONY: coverage
+coverage: $(VENV)/.dev ## the tests with their coverage
+	$(PYTEST) -m "not long and not account" --cov --cov-report term --cov-report html
+
+.PHONY: lint
+lint: $(VENV)/.dev ## style, import rules
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: types
+types: $(VENV)/.dev ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: security
+security: $(VENV)/.dev ## bandit over what is shipped
+	$(BIN)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml src
+
+.PHONY: bench-small
+bench-small: $(VENV)/.dev ## the micro benchmarks, a minute or two
+	@for file in $$(find benchmarks/micro -name '*.py' -not -name '__init__.py' | sort); do \
+	  module=$${file%.py}; echo "== $$module"; $(BIN)/python -m "$${module//\//.}"; done
+
+.PHONY: docs
+docs: $(VENV)/.dev ## write docs/settings.md again
+	$(BIN)/python scripts/document_settings.py > docs/settings.md
+
+.PHONY: lock
+lock: $(VENV)/.dev ## resolve the dependencies again, hashes included
+	scripts/lock
+
+.PHONY: clean
+clean: ## remove what set-up, tests and tools made; the data folder stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov build dist
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up: one stamp per lock, so a warm start costs nothing -------------------------------------------
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed, and none was found (PYTHON=… names one)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.local: requirements/local.txt | $(BIN)/python
+	@test $(VENV)/.dev -nt requirements/dev.txt || scripts/install $(VENV) requirements/local.txt
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt | $(BIN)/python
+	@scripts/install $(VENV) requirements/dev.txt
+	@touch $@

@@ -1,0 +1,81 @@
+"""The load: a workload's frames, open loop, straight into the stream as a gateway's producer does.
+
+A frame leaves when it is due or, if we are behind, at once; nothing waits for an answer to be due. Prints one JSON
+line: readings, frames, how late the sending was, and (source, frames) that the stream took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+import numpy as np
+
+from benchmarks.workloads import Due, workload
+from millrace.clock import EdgeClock
+from millrace.errors import Unavailable
+from millrace.protocols import frame as frame_codec
+from millrace.stream.contract import Entry, shard_of
+from millrace.stream.valkey import ValkeyStream
+
+RETRIES_MAX = 200
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("workload")
+    parser.add_argument("--stream-url", required=True)
+    parser.add_argument("--shards", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    chosen = parser.parse_args()
+    load = workload(chosen.workload)
+    stream = ValkeyStream(chosen.stream_url, shard_count=chosen.shards, bytes_max=2 * 1024**3)
+    shards = {name: shard_of(name, chosen.shards) for name in load.source_names}
+    clock = EdgeClock()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    readings, frames, behind_s, retries = 0, 0, [], 0
+    start_us = clock.now_us()
+    for due in load.windows(start_us):
+        if due.due_us > start_us + chosen.seconds * 1e6:
+            break
+        wait_s = (due.due_us - clock.now_us()) / 1e6
+        if wait_s > 0:
+            time.sleep(wait_s)
+        retries += send(stream, due, shards, clock)
+        behind_s.append((clock.now_us() - due.due_us) / 1e6)
+        readings += due.readings
+        frames += len(due.frames)
+    late = np.array(behind_s)
+    report = {
+        "readings": readings,
+        "frames": frames,
+        "retries": retries,
+        "append_p50_ms": round(float(np.quantile(late, 0.5)) * 1e3, 2),
+        "append_p99_ms": round(float(np.quantile(late, 0.99)) * 1e3, 2),
+        "append_max_ms": round(float(late.max()) * 1e3, 2),
+    }
+    print(json.dumps(report), flush=True)
+    return 0
+
+
+def send(stream: ValkeyStream, due: Due, shards: dict[str, int], clock: EdgeClock) -> int:
+    """Append a window's frames in one call; how often it had to be repeated."""
+    now_us = clock.now_us()
+    entries = []
+    for frame in due.frames:
+        frame.received_ts_us = now_us
+        entries.append(Entry(shards[frame.source], frame.source, frame_codec.encode(frame)))
+    for attempt in range(RETRIES_MAX):
+        try:
+            stream.append(entries)
+            return attempt
+        except Unavailable:
+            time.sleep(0.05)
+    raise SystemExit("the stream did not take a window")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

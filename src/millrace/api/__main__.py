@@ -1,0 +1,147 @@
+"""The API process: `python -m millrace.api`. A composition root: it may know ingest, stream and archive."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from millrace import telemetry
+from millrace.api.app import create_app
+from millrace.api.dependencies import AcceptedBody, Dependencies, SentBody
+from millrace.api.live import LiveFollower
+from millrace.api.replay import Replay
+from millrace.api.store import Store
+from millrace.batch import F64, I64, U8
+from millrace.clock import EdgeClock
+from millrace.ingest.body import Body
+from millrace.ingest.disk import DiskGuard
+from millrace.ingest.door import Door
+from millrace.ingest.ticker import Ticker
+from millrace.names import SERVICE_API
+from millrace.protocols.limits import Limits
+from millrace.schema import segments
+from millrace.settings import Settings, load
+from millrace.stream.valkey import ValkeyStream
+
+DRAIN_S = 5
+
+
+class DoorOfBodies:
+    """The API's idea of a door over ingest's."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    def admit(self, source: str, content_length: int) -> None:
+        self._door.admit(source, content_length)
+
+    async def accept(self, sent: SentBody) -> AcceptedBody:
+        return await self._door.accept(
+            Body(
+                source=sent.source,
+                content_type=sent.content_type,
+                data=sent.data,
+                content_encoding=sent.content_encoding,
+                incarnation=sent.incarnation,
+                seq=sent.seq,
+                key=sent.key,
+                trace=sent.trace,
+            )
+        )
+
+
+class Archive:
+    """`read_tag` over the archive's own root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __call__(
+        self, files: Sequence[str], path: str, source: str, from_us: int, to_us: int, rows_max: int
+    ) -> tuple[I64, F64, U8]:
+        whole = [self._root / file for file in files]
+        return segments.read_tag(whole, path, source, from_us, to_us, rows_max=rows_max)
+
+
+def window_s(settings: Settings) -> float:
+    """How long the live windows reach: two segment ages and the time it takes to list one."""
+    return 2 * settings.segment_age_s + 10
+
+
+def compose(settings: Settings, clock: EdgeClock, stream: ValkeyStream) -> tuple[Dependencies, Door, Ticker]:
+    """Everything that the API process runs."""
+    guard = DiskGuard(
+        settings.home,
+        free_min_bytes=settings.disk_free_min_bytes,
+        folder_max_bytes=settings.disk_max_bytes,
+        clock=clock,
+    )
+    door = Door(stream, settings, clock, disk=guard)
+    process = f"{SERVICE_API}-{os.getpid()}"
+    ticker = Ticker(stream, process=process, clock=clock, refusing=door.refusing)
+    live = LiveFollower(
+        settings.cache_url,
+        clock,
+        shard_count=settings.shards,
+        window_s=window_s(settings),
+        bytes_max=settings.cache_bytes_max,
+    )
+    store = Store(settings.postgres_url)
+    needs = Dependencies(
+        settings=settings,
+        clock=clock,
+        live=live,
+        token=settings.api_token,
+        store=store,
+        replay=Replay(store, stream, Limits.of(settings), clock),
+        door=DoorOfBodies(door),
+        read_tag=Archive(settings.home / "archive"),
+        disk=lambda: {
+            "used_bytes": guard.folder_bytes,
+            "max_bytes": settings.disk_max_bytes,
+            "free_bytes": guard.free_bytes,
+        },
+        ready_checks={"stream": lambda: stream.headroom() is not None},
+    )
+    return needs, door, ticker
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; open requests get five seconds."""
+    settings = load(os.environ)
+    telemetry.set_up_logs(level=settings.log_level, json_lines=settings.log_json, service=SERVICE_API)
+    telemetry.set_up_traces(service=SERVICE_API, environ=os.environ)
+    clock = EdgeClock()
+    stream = ValkeyStream(
+        settings.stream_url, shard_count=settings.shards, bytes_max=settings.stream_bytes_max
+    )
+    needs, door, ticker = compose(settings, clock, stream)
+    config: Any = uvicorn.Config(
+        create_app(needs),
+        host=settings.api_host,
+        port=settings.api_port,
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=DRAIN_S,
+        backlog=512,
+    )
+    door.start()
+    ticker.start()
+    needs.live.start()
+    try:
+        uvicorn.Server(config).run()
+    finally:
+        ticker.close()
+        door.close()
+        needs.live.close()
+        stream.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Files of readings as bodies that the ingest takes: NDJSON cut at line ends, a JSON array cut between
+elements.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from millrace.errors import MillraceError
+
+BODY_BYTES = 512 * 1024
+BODY_LINES = 10_000
+LINE_BYTES_MAX = 1_000_000
+ARRAY_BYTES_MAX = 256 * 1024**2
+
+
+def bodies(path: Path) -> Iterator[tuple[bytes, int, int]]:
+    """(NDJSON body, its readings, bytes of the file read so far). `-` is stdin; .gz is unpacked on the
+    way.
+    """
+    with _opened(path) as file:
+        head = file.peek(64).lstrip()[:1] if hasattr(file, "peek") else b""
+        lines = _elements(file.read(ARRAY_BYTES_MAX + 1), path) if head == b"[" else _lines(file, path)
+        yield from _packed(lines)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if str(path) == "-":
+        return sys.stdin.buffer
+    try:
+        return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    except OSError as error:
+        raise MillraceError(f"{path}: {error.strerror}") from None
+
+
+def _lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    number = 0
+    while True:
+        line = file.readline(LINE_BYTES_MAX)
+        number += 1
+        if not line:
+            return
+        if len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
+            raise MillraceError(
+                f"{path}:{number}: a line of over {LINE_BYTES_MAX:,} bytes; a reading takes one line"
+            )
+        if line.strip():
+            yield line.rstrip(b"\r\n") + b"\n"
+
+
+def _elements(content: bytes, path: Path) -> Iterator[bytes]:
+    if len(content) > ARRAY_BYTES_MAX:
+        raise MillraceError(
+            f"{path}: an array of over {ARRAY_BYTES_MAX // 2**20} MiB; send it as one reading a line"
+        )
+    try:
+        for element in json.loads(content):
+            yield json.dumps(element).encode() + b"\n"
+    except ValueError as error:
+        raise MillraceError(f"{path}: begins like a JSON array but is none: {error}") from None
+
+
+def _packed(lines: Iterable[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    held: list[bytes] = []
+    size = passed = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= BODY_BYTES or len(held) >= BODY_LINES:
+            passed += size
+            yield b"".join(held), len(held), passed
+            held, size = [], 0
+    if held:
+        yield b"".join(held), len(held), passed + size

@@ -1,0 +1,36 @@
+"""`millrace up`: the whole platform on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from millrace.cli.platform import HomeOption, settings_of
+
+
+def up(
+    home: HomeOption = None,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate/--no-simulate", help="With a simulated plant of 10,000 tags that sends readings."
+        ),
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the API (MILLRACE_API_PORT).", show_default="8080")
+    ] = None,
+    dashboard_port: Annotated[
+        int | None, typer.Option(help="Port of the live page (MILLRACE_DASHBOARD_PORT).", show_default="8081")
+    ] = None,
+) -> None:
+    """Start everything: servers, workers, API, live page. Runs until Ctrl-C; the next start goes on from
+    there.
+    """
+    from millrace import telemetry
+    from millrace.local.supervisor import Supervisor
+
+    more = {"api_port": port, "dashboard_port": dashboard_port}
+    settings = settings_of(home, **{name: str(value) for name, value in more.items() if value is not None})
+    telemetry.set_up_logs(level=settings.log_level, json_lines=settings.log_json, service="supervisor")
+    raise typer.Exit(Supervisor(settings, simulate=simulate).run())

@@ -1,0 +1,103 @@
+"""What the servers promise, asked of the servers themselves; a weaker one of your own is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import valkey
+
+from millrace.errors import SettingError, StoreUnavailable, StreamUnavailable
+from millrace.stream.durability import WANTED as STREAM_WANTED
+from millrace.stream.durability import check as check_stream
+
+if TYPE_CHECKING:
+    from millrace.local.servers import Addresses
+
+POSTGRES_WANTED = {"fsync": {"on"}, "full_page_writes": {"on"}, "synchronous_commit": {"on", "remote_apply"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One durability setting of a server: what it is, what we need, and the setting that names the server."""
+
+    server: str
+    name: str
+    found: str
+    wanted: str
+    setting: str
+
+    @property
+    def kept(self) -> bool:
+        return self.found in self.wanted.split(" or ")
+
+
+def require(addresses: Addresses, stream_bytes_max: int) -> None:
+    """SettingError for the first promise that a server does not keep."""
+    for promise in promises(addresses):
+        if not promise.kept:
+            raise SettingError(
+                promise.setting,
+                got=f"{promise.name} = {promise.found}",
+                want=f"{promise.name} = {promise.wanted}: what is answered 202 must survive a power cut",
+            )
+    config, _, role = _asked(addresses.stream_url)
+    check_stream(config, role, bytes_max=stream_bytes_max)  # its memory as well
+
+
+def promises(addresses: Addresses) -> list[Promise]:
+    """All promises of the stream and of PostgreSQL; Unavailable when one does not answer."""
+    return [*_postgres(addresses.postgres_url), *_stream(addresses.stream_url, addresses.cache_url)]
+
+
+def _postgres(url: str) -> list[Promise]:
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            found = {name: _shown(connection, name) for name in POSTGRES_WANTED}
+            replica = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+    except psycopg.Error as error:
+        raise StoreUnavailable(f"PostgreSQL (MILLRACE_POSTGRES_URL) does not answer: {error}") from None
+    told = [
+        Promise("postgres", name, found[name], " or ".join(sorted(wanted)), "MILLRACE_POSTGRES_URL")
+        for name, wanted in POSTGRES_WANTED.items()
+    ]
+    role = "replica" if replica and replica[0] else "primary"
+    return [*told, Promise("postgres", "role", role, "primary", "MILLRACE_POSTGRES_URL")]
+
+
+def _shown(connection: psycopg.Connection[Any], name: str) -> str:
+    row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _stream(url: str, cache_url: str) -> list[Promise]:
+    try:
+        config, run_id, role = _asked(url)
+        _, cache_run_id, _ = _asked(cache_url)
+    except valkey.ValkeyError as error:
+        raise StreamUnavailable(
+            f"The stream or cache server (MILLRACE_STREAM_URL, MILLRACE_CACHE_URL): {error}"
+        ) from None
+    told = [
+        Promise("stream", name, config.get(name, "unknown"), wanted, "MILLRACE_STREAM_URL")
+        for name, wanted in STREAM_WANTED.items()
+    ]
+    apart = "another server" if run_id != cache_run_id else "the stream's server"
+    return [
+        *told,
+        Promise("stream", "role", role, "master", "MILLRACE_STREAM_URL"),
+        Promise("cache", "server", apart, "another server", "MILLRACE_CACHE_URL"),
+    ]
+
+
+def _asked(url: str) -> tuple[dict[str, str], str, str]:
+    """Its configuration, run id and role."""
+    client = valkey.Valkey.from_url(url, socket_timeout=5, decode_responses=True)
+    try:
+        config: Any = client.config_get("*")
+        server: Any = client.info("server")
+        replication: Any = client.info("replication")
+        return dict(config), str(server["run_id"]), str(replication["role"])
+    finally:
+        client.close()  # type: ignore[no-untyped-call]

@@ -1,0 +1,38 @@
+"""Bounds that a decoder keeps, whatever the sender claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from millrace.batch import FRAME_READINGS_MAX, FRAME_TAGS_MAX
+from millrace.settings import Settings
+
+STATE_LENGTH_MAX = 256
+"""Bytes of UTF-8 in the text of a discrete state."""
+
+KEY_LENGTH_MAX = 256
+"""Bytes of an Idempotency-Key."""
+
+LINE_BYTES_MAX = 16_384
+"""A reading as text: a tag and a state with every character escaped still fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one body or record may hold. `past_max_us` and `future_max_us` count from its receipt."""
+
+    past_max_us: int = 30 * 86_400_000_000
+    future_max_us: int = 5_000_000
+    readings_max: int = FRAME_READINGS_MAX
+    tags_max: int = FRAME_TAGS_MAX
+    bytes_max: int = 8 * 1024**2
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """The limits that the settings ask for."""
+        return cls(
+            past_max_us=int(settings.past_max_s * 1_000_000),
+            future_max_us=int(settings.future_max_s * 1_000_000),
+            tags_max=min(settings.tags_per_source_max, FRAME_TAGS_MAX),
+            bytes_max=settings.body_bytes_max,
+        )

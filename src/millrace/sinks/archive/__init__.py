@@ -1,0 +1,7 @@
+"""The archive: every applied reading and every reject in files, listed in PostgreSQL."""
+
+from __future__ import annotations
+
+from millrace.sinks.archive.sink import ArchiveSink, UnlistedReadings
+
+__all__ = ["ArchiveSink", "UnlistedReadings"]

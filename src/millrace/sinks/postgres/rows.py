@@ -1,0 +1,121 @@
+"""COPY of readings and ledger rows: columns in, one statement a table.
+
+Ledger rows go into a temp table of the session first, from where one statement adds them to what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from millrace import names
+from millrace.batch import I64, LEVEL_1M, LEVEL_1S, LEVEL_US, Output, Rows
+from millrace.schema.binary import Layout
+from millrace.sinks.postgres.connection import Cursor
+from millrace.sinks.postgres.directory import Directory
+from millrace.sinks.postgres.merge import merge_ledger, signed
+
+
+def amounts_layout(*amounts: str) -> Layout:
+    """Counts and hash sums by (shard, source, hour)."""
+    columns = [(name, "i8") for amount in amounts for name in (amount, amount + "_hash")]
+    return Layout(("hour_us", "i8"), *columns, ("shard", "i4"), ("source_id", "i4"))
+
+
+def merge_amounts(table: str, layout: Layout) -> str:
+    """Statement that adds what was staged to a table of counts and hash sums."""
+    amounts = [name for name in layout.names if name not in ("hour_us", "shard", "source_id")]
+    sums = ", ".join(f"{amount} = wrapping_add(t.{amount}, excluded.{amount})" for amount in amounts)
+    return (
+        f"INSERT INTO {table} AS t ({layout.columns}) SELECT {layout.columns} FROM staging_{table} "
+        f"ON CONFLICT (shard, source_id, hour_us) DO UPDATE SET {sums}"
+    )
+
+
+READING: Final = Layout(("ts_us", "i8"), ("value", "f8"), ("tag_id", "i4"), ("quality", "i2"))
+LEDGER: Final = amounts_layout("received", "duplicate", "rejected", "applied", "critical")
+
+STAGING: Final = f"CREATE TEMP TABLE staging_{names.TABLE_LEDGER} ({LEDGER.definition}) ON COMMIT DELETE ROWS"
+
+MERGE_LEDGER: Final = merge_amounts(names.TABLE_LEDGER, LEDGER)
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The oldest event times that each store still owes: older rows are not written there."""
+
+    reading_us: int = 0
+    rollup_1s_us: int = 0
+    rollup_1m_us: int = 0
+
+    def of_level(self, level: int) -> int:
+        return {LEVEL_1S: self.rollup_1s_us, LEVEL_1M: self.rollup_1m_us}.get(level, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One output with its critical readings, chosen while the directory stood at it."""
+
+    output: Output
+    critical: Rows
+    rollups: Rows
+
+
+def part_of(output: Output, directory: Directory, floor: Floor) -> Part:
+    """What of an output PostgreSQL keeps: critical readings and rollup windows that are still owed."""
+    readings = output.readings
+    owed = (readings["ts_us"] >= floor.reading_us) & (directory.critical_of(readings["slot"]) != 0)
+    floors = np.array([floor.of_level(level) for level in range(len(LEVEL_US))], np.int64)
+    kept = output.rollups["window_us"] >= floors[output.rollups["level"]]
+    return Part(output, readings[owed], output.rollups if kept.all() else output.rollups[kept])
+
+
+def copy_readings(cursor: Cursor, parts: Sequence[Part], directories: Mapping[int, Directory]) -> int:
+    """Critical readings, straight into the partitions; how many."""
+    count = sum(len(part.critical) for part in parts)
+    if not count:
+        return 0
+    rows = READING.rows(count)
+    end = 0
+    for part in parts:
+        start, end = end, end + len(part.critical)
+        rows["tag_id"][start:end] = directories[part.output.shard].tag_ids(part.critical["slot"])
+        for name in ("ts_us", "value", "quality"):
+            rows[name][start:end] = part.critical[name]
+    copy(cursor, names.TABLE_READING, READING, rows)
+    return count
+
+
+def merge_ledger_of(cursor: Cursor, outputs: Sequence[Output], directories: Mapping[int, Directory]) -> None:
+    """Ledger rows, added to what the table holds of their hours."""
+    outputs = [output for output in outputs if len(output.ledger)]
+    if not outputs:
+        return
+    ids = [directories[output.shard].source_ids(output.ledger["source"]) for output in outputs]
+    shards = [np.full(len(output.ledger), output.shard, np.int64) for output in outputs]
+    ledger = np.concatenate([output.ledger for output in outputs])
+    merged = merge_ledger(ledger, np.concatenate(ids).astype(np.int64), np.concatenate(shards))
+    copy_amounts(cursor, f"staging_{names.TABLE_LEDGER}", LEDGER, *merged)
+    cursor.execute(MERGE_LEDGER.encode())
+
+
+def copy_amounts(
+    cursor: Cursor, table: str, layout: Layout, merged: Rows, source_id: I64, shard: I64
+) -> None:
+    """Counts and hash sums into a staging table."""
+    rows = layout.rows(len(merged))
+    rows["source_id"], rows["shard"] = source_id, shard
+    for name in layout.names:
+        if name not in ("source_id", "shard"):
+            rows[name] = signed(merged[name]) if name.endswith("_hash") else merged[name]
+    copy(cursor, table, layout, rows)
+
+
+def copy(cursor: Cursor, table: str, layout: Layout, rows: Any) -> None:
+    """Rows of a layout into a table."""
+    statement = f"COPY {table} ({layout.columns}) FROM STDIN (FORMAT binary)"
+    with cursor.copy(statement.encode()) as sending:
+        sending.write(layout.encode(rows))

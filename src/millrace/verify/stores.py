@@ -1,0 +1,172 @@
+"""PostgreSQL's tables counted up to the mark, in one repeatable-read snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import psycopg
+
+from millrace.accounting import hash_rows
+from millrace.batch import I32, I64, U64
+from millrace.clock import DAY_US
+from millrace.schema import partitions
+from millrace.schema.binary import HEADER, Layout, native
+from millrace.verify.tally import MASK, Tally
+
+OPTIONS: Final = (
+    "-c statement_timeout=600s -c client_min_messages=warning -c application_name=millrace-verify"
+)
+
+FAST_DAYS: Final = 31
+"""The fast pass compares hours that can still change: readings are accepted up to 30 days past."""
+FAST_READINGS_HASHED: Final = 10_000_000
+"""Raw readings that the fast pass hashes again, newest hours first; older hours are counted only."""
+
+STAGES: Final = ("received", "duplicate", "rejected", "applied", "critical")
+
+READING: Final = Layout(("ts_us", "i8"), ("value", "f8"), ("tag_id", "i4"), ("quality", "i2"))
+
+LEDGER: Final = """
+SELECT s.name, hour_us, {amount}, {amount}_hash FROM ledger JOIN source s ON s.id = source_id WHERE
+hour_us >= %s
+"""
+SINCE: Final = """
+SELECT s.name, hour_us, {amount}, {amount}_hash FROM since_mark JOIN source s ON s.id = source_id WHERE
+hour_us >= %s
+"""
+ROLLUP: Final = """
+SELECT t.source, window_us, sum(count), sum(hash) FROM rollup_1h JOIN tag t ON t.id = tag_id
+WHERE window_us >= %s GROUP BY 1, 2
+"""
+FLOORS: Final = """
+SELECT s.name, max(reading_floor_us) FROM ledger l JOIN source s ON s.id = l.source_id JOIN shard USING
+(shard)
+GROUP BY 1
+"""
+
+
+@dataclass(slots=True)
+class Counted:
+    """What PostgreSQL holds up to the mark. `floors`: by source, the hour from which `reading` owes.
+
+    `uncovered`: hours of `reading` that were counted and not hashed.
+    """
+
+    from_us: int
+    ledger: dict[str, Tally]
+    rollup: Tally
+    reading: Tally
+    floors: dict[str, int]
+    uncovered: set[int] = field(default_factory=set)
+
+
+@contextmanager
+def snapshot(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """One view of all tables; retention waits with dropping partitions until it ends."""
+    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+    with connection.transaction():
+        connection.execute("LOCK TABLE reading, rollup_1h IN ACCESS SHARE MODE")
+        yield
+
+
+def count(connection: psycopg.Connection[Any], at: Mapping[int, int], *, full: bool) -> Counted:
+    """Count all tables. `at` are the marks' positions: what came after is subtracted (see
+    sinks/postgres/since_mark)."""
+    del at  # the caller has checked that `since_mark` begins there
+    newest = connection.execute("SELECT coalesce(max(time_us), 0) FROM shard").fetchone()
+    from_us = 0 if full or newest is None else max(0, int(newest[0]) - FAST_DAYS * DAY_US)
+    from_us -= from_us % partitions.WIDTH_US["reading"]
+
+    def tally(statement: str) -> Tally:
+        return Tally().add_all(connection.execute(statement.encode(), [from_us]).fetchall())
+
+    since = {amount: tally(SINCE.format(amount=amount)) for amount in (*STAGES, "rollup", "reading")}
+    ledger = {amount: tally(LEDGER.format(amount=amount)).without(since[amount]) for amount in STAGES}
+    floors = dict(connection.execute(FLOORS).fetchall())
+    counted = Counted(from_us, ledger, tally(ROLLUP).without(since["rollup"]), Tally(), floors)
+    _count_readings(connection, counted, since["reading"], full=full)
+    return counted
+
+
+def _count_readings(
+    connection: psycopg.Connection[Any], counted: Counted, since: Tally, *, full: bool
+) -> None:
+    tags = _Tags(connection)
+    hashed = 0
+    counts = Tally()
+    for table, start_us in sorted(partitions.existing(connection), reverse=True):
+        if table != "reading":
+            continue
+        name = partitions.name_of(table, start_us)
+        if full or hashed < FAST_READINGS_HASHED:
+            hashed += _hash_partition(connection, name, start_us, tags, counts)
+        else:
+            counted.uncovered.add(start_us)
+            rows = connection.execute(f"SELECT tag_id, count(*) FROM {name} GROUP BY 1".encode()).fetchall()
+            counts.add_all((tags.source_of(tag_id), start_us, count, 0) for tag_id, count in rows)
+    counted.reading = counts.without(since)
+
+
+def _hash_partition(
+    connection: psycopg.Connection[Any], name: str, hour_us: int, tags: _Tags, into: Tally
+) -> int:
+    """Read a partition's rows, hash each from what is stored, add them up by source."""
+    count = 0
+    statement = f"COPY (SELECT {READING.columns} FROM {name}) TO STDOUT (FORMAT binary)"
+    with connection.cursor().copy(statement.encode()) as copy:
+        for rows in _blocks(copy):
+            tag_id = native(rows["tag_id"])
+            hashes = hash_rows(
+                tags.hashes,
+                tag_id,
+                native(rows["ts_us"]),
+                native(rows["value"]),
+                rows["quality"].astype(np.uint8),
+            )
+            _add_by_source(tags, tag_id, hashes, hour_us, into)
+            count += len(rows)
+    return count
+
+
+def _blocks(copy: psycopg.Copy, rows_max: int = 200_000) -> Iterator[Any]:
+    """Rows of a COPY, a bounded number at a time: the server sends one message a row."""
+    held, prefix = bytearray(), len(HEADER)
+    for message in copy:
+        held += message
+        if len(held) - prefix >= rows_max * READING.dtype.itemsize:
+            yield np.frombuffer(bytes(held), READING.dtype, offset=prefix)
+            held, prefix = bytearray(), 0
+    yield np.frombuffer(bytes(held[: len(held) - 2]), READING.dtype, offset=prefix)
+
+
+def _add_by_source(tags: _Tags, tag_id: I32, hashes: U64, hour_us: int, into: Tally) -> None:
+    source = tags.source_number[tag_id]
+    counts: I64 = np.bincount(source, minlength=len(tags.sources))
+    sums = np.zeros(len(tags.sources), np.uint64)
+    np.add.at(sums, source, hashes)
+    for number in np.flatnonzero(counts).tolist():
+        into.add(tags.sources[number], hour_us, int(counts[number]), int(sums[number]) & MASK)
+
+
+class _Tags:
+    """Tag ids -> hash and source; the source of an id that no tag has is `(no tag)`."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        rows = connection.execute("SELECT id, source, tag_hash FROM tag").fetchall()
+        top = max((row[0] for row in rows), default=0) + 1
+        self.sources: list[str] = ["(no tag)", *sorted({row[1] for row in rows})]
+        numbers = {name: number for number, name in enumerate(self.sources)}
+        self.hashes: U64 = np.zeros(top, np.uint64)
+        self.source_number: I32 = np.zeros(top, np.int32)
+        for tag_id, source, tag_hash in rows:
+            self.hashes[tag_id] = tag_hash & MASK
+            self.source_number[tag_id] = numbers[source]
+
+    def source_of(self, tag_id: int) -> str:
+        known = 0 <= tag_id < len(self.source_number)
+        return self.sources[int(self.source_number[tag_id])] if known else self.sources[0]

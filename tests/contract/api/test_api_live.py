@@ -1,0 +1,244 @@
+"""The fast path end to end: sink, real-time store, follower, server-sent events."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+from api_platform import SHARDS, TOKEN, CacheServer, Platform, Writer, sink_for, tag, wait_for
+
+from millrace.api.live import LiveFollower, TagRef
+from millrace.batch import ALARM, ANOMALY, CLOSED, OPENED, READING
+from millrace.clock import EdgeClock
+from millrace.schema.live import Latest
+from millrace.sinks.contract import Ownership
+from millrace.sinks.redis import Seed, WindowPart
+
+TEMP = "acme/lyon/press-shop/line-2/press-07/temp"
+
+
+def values(follower: LiveFollower, ref: TagRef, after: int = 0) -> list[float]:
+    raw = follower.raw(ref, after)
+    return [*raw.straddling.value.tolist(), *raw.readings.value.tolist()]
+
+
+def test_a_woken_owner_of_a_lower_epoch_is_refused(
+    cache: CacheServer, clock: EdgeClock, writer: Writer, follower: LiveFollower
+) -> None:
+    writer.say([(0, 1_000, 1.0)], tags=[tag(0, TEMP)])
+    taker = Writer(sink_for(cache, clock), clock, {0: 1, 1: 0})
+    taker.open(epoch=2)
+    taker.say([(0, 2_000, 2.0)], tags=[tag(0, TEMP)])
+    writer.say([(0, 1_500, -1.0)])  # the paused one wakes up
+    taker.say([(0, 3_000, 3.0)])
+    wait_for(lambda: follower.rows == 3, "the follower has all three")
+    assert writer.sink.refused == 1
+    assert values(follower, TagRef(0, 0)) == [1.0, 2.0, 3.0]
+
+
+def test_a_new_owner_that_replays_another_cut_makes_no_double(
+    cache: CacheServer, clock: EdgeClock, writer: Writer, follower: LiveFollower
+) -> None:
+    """The dead owner's fast path was ahead of its commit; the new one begins there, in other batches."""
+    writer.say([(0, 1_000, 1.0)], tags=[tag(0, TEMP)], position=10)
+    writer.say([(0, 2_000, 2.0)], position=20)
+    writer.say([(0, 3_000, 3.0)], position=30)
+    wait_for(lambda: follower.rows == 3, "the follower has all three")
+    taker = Writer(sink_for(cache, clock), clock, {0: 10, 1: 0})
+    taker.open(epoch=2)
+    taker.say([(0, 2_000, 2.0), (0, 3_000, 3.0), (0, 4_000, 4.0)], tags=[tag(0, TEMP)], position=40)
+    wait_for(lambda: follower.rows == 6, "the follower has the new cut")
+    assert values(follower, TagRef(0, 0)) == [1.0, 2.0, 3.0, 4.0]
+    assert values(follower, TagRef(0, 0), after=10) == [2.0, 3.0, 4.0]
+    assert follower.raw(TagRef(0, 0), 0).complete
+
+
+def test_a_store_that_lost_everything_is_filled_again_by_its_owner(
+    cache: CacheServer, clock: EdgeClock
+) -> None:
+    def reseed(shard: int) -> Seed:
+        latest = Latest.of_size(64)
+        latest.take(*(np.array([v], t) for v, t in ((0, "i4"), (2_000, "i8"), (2.0, "f8"), (192, "u1"))))
+        rows = np.zeros(1, READING)
+        rows[0] = (0, 2_000, 2.0, 192, 0, 0)
+        window = [WindowPart(2, 2, rows)] if shard == 0 else []
+        return Seed(2, clock.now_us(), [tag(0, TEMP)] if shard == 0 else [], latest, window)
+
+    sink = sink_for(cache, clock, reseed=reseed)
+    writer = Writer(sink, clock)
+    writer.open()
+    writer.say([(0, 1_000, 1.0)])
+    writer.say([(0, 2_000, 2.0)])
+    cache.kill()
+    cache.start()
+    writer.say([(0, 3_000, 3.0)])  # finds the connection gone
+    assert sink.losses == 1
+    clock.sleep(1.1)
+    writer.say([(0, 4_000, 4.0)])
+    follower = LiveFollower(cache.url, clock, shard_count=SHARDS)
+    follower.start()
+    try:
+        wait_for(lambda: values(follower, TagRef(0, 0)) == [2.0, 4.0], "the window is there again")
+        [found] = follower.find(TEMP)
+        assert found[1].source == "gw-1"
+        assert follower.latest([TagRef(0, 0)])[0].value == 4.0
+    finally:
+        follower.close()
+
+
+def test_a_dead_store_costs_the_pipeline_nothing_but_silence(cache: CacheServer, clock: EdgeClock) -> None:
+    writer = Writer(sink_for(cache, clock), clock)
+    writer.open()
+    cache.kill()
+    for i in range(50):
+        written = writer.sink.write([writer.output([(0, i, float(i))])])
+        assert (written.accepted, written.rejected, written.retry) == (1, 0, ())
+    assert writer.sink.losses == 50
+
+
+def test_a_follower_survives_a_restart_of_the_store(
+    cache: CacheServer, clock: EdgeClock, writer: Writer, follower: LiveFollower
+) -> None:
+    writer.say([(0, 1_000, 1.0)], tags=[tag(0, TEMP)])
+    wait_for(lambda: follower.rows == 1, "before")
+    cache.kill()
+    wait_for(lambda: not follower.connected, "the follower notices")
+    cache.start()
+
+    def said() -> bool:
+        writer.say([(0, 2_000, 2.0)])
+        return follower.rows > 1
+
+    wait_for(said, "after")
+    assert follower.latest([TagRef(0, 0)])[0].value == 2.0
+
+
+def test_a_full_store_sheds_the_oldest_and_goes_on(clock: EdgeClock, cache: CacheServer) -> None:
+    cache.kill()
+    cache.options = ("--maxmemory", "6mb")
+    cache.start()
+    sink = sink_for(cache, clock, bytes_max=6_000_000)
+    writer = Writer(sink, clock)
+    writer.open()
+    rng = np.random.default_rng(7)
+    for i in range(200):
+        rows = [(slot, i * 1000 + slot, float(rng.normal())) for slot in range(2_000)]
+        writer.say(rows)
+    follower = LiveFollower(cache.url, clock, shard_count=SHARDS)
+    follower.start()
+    try:
+        wait_for(lambda: follower._shards[0].window.position == 200, "the newest is there")
+        window = follower._shards[0].window
+        assert 0 < len(window) < 400_000
+        assert window.complete_from > 0  # and says from where on it is whole
+    finally:
+        follower.close()
+
+
+class Events:
+    """A client of /v1/live in a thread of its own."""
+
+    def __init__(self, platform: Platform, last_id: str = "", **params: object) -> None:
+        self.got: list[tuple[str, str, dict[str, object]]] = []
+        self.open = threading.Event()
+        self._stop = threading.Event()
+        headers = {"Authorization": f"Bearer {TOKEN}"} | ({"Last-Event-ID": last_id} if last_id else {})
+        self._args = (platform.url + "/v1/live", params, headers)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self.open.wait(10)
+
+    def _run(self) -> None:
+        with contextlib.suppress(httpx.RemoteProtocolError, httpx.ReadError):  # the server is stopped
+            self._follow()
+
+    def _follow(self) -> None:
+        url, params, headers = self._args
+        with httpx.stream("GET", url, params=params, headers=headers, timeout=30) as answer:
+            assert answer.status_code == 200, answer.read()
+            for block in self._blocks(answer):
+                if self._stop.is_set():
+                    return
+                fields = dict(line.split(": ", 1) for line in block if not line.startswith(":"))
+                if "data" in fields:
+                    self.got.append((fields["id"], fields["event"], json.loads(fields["data"])))
+                self.open.set()
+
+    @staticmethod
+    def _blocks(answer: httpx.Response) -> Iterator[list[str]]:
+        block: list[str] = []
+        for line in answer.iter_lines():
+            if line:
+                block.append(line)
+            else:
+                yield block
+                block = []
+
+    def readings(self) -> list[float]:
+        return [r["value"] for _, kind, data in self.got if kind == "readings" for r in data["readings"]]  # type: ignore[attr-defined, index]
+
+
+@pytest.mark.requirement("S-18")
+def test_a_follower_of_a_path_gets_its_readings_and_no_others(platform: Platform, writer: Writer) -> None:
+    events = Events(platform, path="acme/lyon/*")
+    writer.say([(0, 1_000, 1.0), (1, 1_000, 9.0)], tags=[tag(0, TEMP), tag(1, "acme/porto/x")])
+    writer.say([(0, 2_000, 2.0)])
+    wait_for(lambda: events.readings() == [1.0, 2.0], "both readings, nothing else")
+    assert events.got[0][2]["readings"][0]["tag"] == TEMP  # type: ignore[index]
+
+
+def test_who_comes_back_goes_on_where_it_was(platform: Platform, writer: Writer) -> None:
+    first = Events(platform, path=TEMP)
+    writer.say([(0, 1_000, 1.0)], tags=[tag(0, TEMP)])
+    wait_for(lambda: first.readings() == [1.0], "the first")
+    last_id = first.got[-1][0]
+    for i in (2, 3, 4):
+        writer.say([(0, i * 1_000, float(i))])
+        wait_for(lambda i=i: platform.live.rows == i, "taken")
+    again = Events(platform, last_id, path=TEMP)
+    wait_for(lambda: len(again.readings()) == 3, "what came meanwhile")
+    writer.say([(0, 5_000, 5.0)])
+    wait_for(lambda: again.readings() == [2.0, 3.0, 4.0, 5.0], "and then what comes")
+
+
+@pytest.mark.parametrize("last_id", ["deadbeef-3-1700000000000000", "nonsense"])
+def test_who_comes_back_to_another_process_is_told_what_it_missed(platform: Platform, last_id: str) -> None:
+    events = Events(platform, last_id, path=TEMP)
+    wait_for(lambda: events.got, "the answer")
+    kind, data = events.got[0][1:]
+    assert kind == "missed"
+    assert data["to_us"] > data["from_us"]  # type: ignore[operator]
+
+
+def test_anomalies_and_alarms_come_with_one_id_each(platform: Platform, writer: Writer) -> None:
+    events = Events(platform, path=TEMP)
+    anomaly = np.zeros(1, ANOMALY)
+    anomaly[0] = (0, 0, 0, OPENED, 1_000, 1_000, 2.5, 80.0, np.nan)
+    alarm = np.zeros(1, ALARM)
+    alarm[0] = (0, 0, 0, OPENED, 1_000, 1_500, 80.0, 75.0)
+    writer.say([(0, 1_000, 80.0)], tags=[tag(0, TEMP)], anomalies=anomaly, alarms=alarm)
+    wait_for(lambda: len(events.got) == 3, "reading, anomaly, alarm")
+    by_kind = {kind: data for _, kind, data in events.got}
+    assert by_kind["anomaly"]["detector"] == "ewma"
+    assert by_kind["alarm"]["rule"] == "high"
+    equipment = platform.client.get(f"/v1/equipment/{TEMP.rsplit('/', 1)[0]}/live").json()
+    assert [row["id"] for row in equipment["open_alarms"]] == [by_kind["alarm"]["id"]]
+    [listed] = platform.client.get("/v1/anomalies", params={"path": "acme/*"}).json()["anomalies"]
+    assert (listed["id"], listed["state"]) == (by_kind["anomaly"]["id"], "open")
+    alarm["kind"] = CLOSED
+    writer.say([(0, 2_000, 70.0)], alarms=alarm)
+    wait_for(lambda: len(events.got) == 5, "reading, alarm")
+    assert platform.client.get("/v1/alarms").json()["alarms"] == []
+    [returned] = platform.client.get("/v1/alarms", params={"state": "all"}).json()["alarms"]
+    assert returned["state"] == "returned"
+
+
+def test_an_open_shard_says_what_the_store_holds_of_it(cache: CacheServer, writer: Writer) -> None:
+    writer.say([(0, 1_000, 1.0)], position=77)
+    assert writer.sink.open_shard(Ownership(0, 2)) == 77
+    assert writer.sink.open_shard(Ownership(1, 2)) == 0

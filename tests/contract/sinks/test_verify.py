@@ -1,0 +1,246 @@
+"""`verify` over real stores: equal when nothing is missing, and the name of the hole when something is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from millrace.clock import HOUR_US, MINUTE_US, HandClock
+from millrace.errors import StoreUnavailable
+from millrace.protocols import control
+from millrace.settings import Settings
+from millrace.sinks.archive import ArchiveSink
+from millrace.sinks.postgres import Owners, PostgresManifest, PostgresSink
+from millrace.stream.contract import Entry
+from millrace.verify import Report, verify
+
+Query = Callable[..., list[tuple[Any, ...]]]
+
+
+class Flow:
+    """A platform of two shards without threads: a mark that is appended is processed at once.
+
+    `after_mark` readings of every shard are applied behind the mark, in the same transaction, before
+    anybody counts.
+    """
+
+    shard_count = 2
+
+    def __init__(
+        self, url: str, root: Path, sink: PostgresSink, owners: Owners, clock: HandClock, plant: Any
+    ) -> None:
+        self.url, self.root, self.sink, self.clock = url, root, sink, clock
+        self.owners = owners
+        self.manifest = PostgresManifest(url, Settings())
+        self.archive = ArchiveSink(root, self.manifest, Settings(), clock)
+        self.plants = [plant(shard=shard, seed=shard) for shard in range(self.shard_count)]
+        self.rng = np.random.default_rng(11)
+        self.after_mark = 0
+        self.dead: set[int] = set()
+        for shard in range(self.shard_count):
+            self.take_over(shard)
+
+    def take_over(self, shard: int) -> None:
+        held = self.owners.acquire(shard)
+        assert held is not None
+        self.sink.open_shard(held.ownership)
+        self.archive.open_shard(held.ownership)
+
+    def times(self, n: int) -> list[int]:
+        return sorted((self.clock.now_us() - self.rng.integers(0, 3 * HOUR_US, n)).tolist())
+
+    def run(self, batches: int = 4, rows: int = 120) -> None:
+        for _ in range(batches):
+            self.apply([plant.output(self.times(rows), time_us=self.clock.now_us()) for plant in self.plants])
+
+    def apply(self, outputs: Sequence[Any]) -> None:
+        assert not self.sink.write(outputs).retry
+        self.archive.write(outputs)
+
+    def append(self, entries: Sequence[Entry]) -> list[int]:
+        positions = []
+        for entry in entries:
+            mark = control.decode(entry.data)
+            assert isinstance(mark, control.Mark)
+            plant = self.plants[entry.shard]
+            positions.append(plant.position + 1)
+            if entry.shard in self.dead:
+                continue
+            marked = plant.output([], time_us=self.clock.now_us())
+            marked.mark = mark.number
+            behind = plant.output(self.times(self.after_mark), time_us=self.clock.now_us())
+            self.apply([marked, behind])
+        return positions
+
+    def verify(self, *, full: bool = False) -> Report:
+        return verify(self.url, self.root, self, full=full, timeout_s=0.3, clock=self.clock)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def flow(
+    url: str, tmp_path: Path, sink: PostgresSink, owners: Owners, clock: HandClock, plant: Any
+) -> Iterator[Flow]:
+    flow = Flow(url, tmp_path / "archive", sink, owners, clock, plant)
+    yield flow
+    flow.archive.close()
+    flow.manifest.close()
+
+
+def stages(report: Report) -> set[str]:
+    return {hole.stage for hole in report.holes}
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("full", [False, True], ids=["fast", "full"])
+def test_verify_says_equal_while_the_flow_goes_on_behind_the_mark(flow: Flow, full: bool) -> None:
+    flow.run()
+    flow.after_mark = 70
+    report = flow.verify(full=full)
+    assert report.holes == ()
+    assert (report.applied, report.archived, report.rolled_up) == (960, 960, 960)
+    assert report.readings == report.critical > 300
+    again = flow.verify(full=full)
+    assert (again.equal, again.applied) == (True, 960 + 2 * 70)
+
+
+@pytest.mark.requirement("S-19")
+def test_verify_of_an_empty_platform_is_equal(flow: Flow) -> None:
+    assert flow.verify().equal
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("full", [False, True], ids=["fast", "full"])
+@pytest.mark.parametrize("after", [0, 50], ids=["quiet", "flowing"])
+@pytest.mark.parametrize(
+    ("theft", "stage"),
+    [
+        ("DELETE FROM reading WHERE ctid = (SELECT min(ctid) FROM reading) AND tableoid = "
+         "(SELECT min(tableoid) FROM reading) RETURNING tag_id, ts_us", "reading"),
+        ("UPDATE reading SET value = value + 1 WHERE (tag_id, ts_us) = (SELECT tag_id, min(ts_us) "
+         "FROM reading WHERE value <> 'NaN' GROUP BY 1 LIMIT 1) RETURNING tag_id, ts_us", "reading"),
+        ("DELETE FROM rollup_1h WHERE (tag_id, window_us) = (SELECT tag_id, max(window_us) FROM rollup_1h "
+         "GROUP BY 1 LIMIT 1) RETURNING tag_id, window_us", "rollup_1h"),
+        ("UPDATE rollup_1h SET hash = hash # 1 WHERE (tag_id, window_us) = (SELECT tag_id, max(window_us) "
+         "FROM rollup_1h GROUP BY 1 LIMIT 1) RETURNING tag_id, window_us", "rollup_1h"),
+    ],
+    ids=["reading-lost", "reading-altered", "rollup-lost", "rollup-hash"],
+)  # fmt: skip
+def test_one_row_taken_away_is_named(
+    flow: Flow, query: Query, theft: str, stage: str, after: int, full: bool
+) -> None:
+    flow.run()
+    ((tag_id, ts_us),) = query(theft)
+    flow.after_mark = after
+    report = flow.verify(full=full)
+    (source,) = query("SELECT source FROM tag WHERE id = %s", [tag_id])[0]
+    assert [(h.stage, h.source, h.hour_us) for h in report.holes] == [
+        (stage, source, ts_us // HOUR_US * HOUR_US)
+    ]
+
+
+@pytest.mark.requirement("S-19")
+def test_a_ledger_row_taken_away_shows_against_every_store(flow: Flow, query: Query) -> None:
+    flow.run()
+    query("DELETE FROM ledger WHERE ctid = (SELECT min(ctid) FROM ledger) RETURNING 1")
+    assert {"archive", "rollup_1h"} <= stages(flow.verify())
+
+
+@pytest.mark.requirement("S-19")
+def test_a_file_taken_away_is_named_with_the_hours_it_held(flow: Flow, query: Query) -> None:
+    flow.run()
+    flow.verify()
+    flow.run(1)
+    (file, counts) = query("SELECT file, counts FROM segment ORDER BY file LIMIT 1")[0]
+    (flow.root / file).unlink()
+    report = flow.verify()
+    assert [(h.source, h.detail.split(";")[0]) for h in report.holes if h.stage == "file"] == [
+        (file, "missing")
+    ]
+    lost = {(source, hour): n for source, hour, n, _ in counts}
+    assert {(h.source, h.hour_us): h.wanted - h.found for h in report.holes if h.stage == "archive"} == lost
+
+
+@pytest.mark.requirement("S-19")
+def test_a_manifest_row_taken_away_is_found(flow: Flow, query: Query) -> None:
+    flow.run()
+    flow.verify()
+    query("DELETE FROM segment WHERE file = (SELECT min(file) FROM segment) RETURNING 1")
+    assert stages(flow.verify()) == {"archive"}
+
+
+@pytest.mark.requirement("B-05")
+def test_one_flipped_bit_in_a_file_is_found_by_the_full_pass(flow: Flow, query: Query) -> None:
+    flow.run()
+    flow.verify()
+    file = flow.root / query("SELECT min(file) FROM segment")[0][0]
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 4
+    file.write_bytes(data)
+    report = flow.verify(full=True)
+    assert any(h.stage == "file" and "SHA-256" in h.detail for h in report.holes)
+
+
+def test_a_cut_file_is_found_by_the_fast_pass(flow: Flow, query: Query) -> None:
+    flow.run()
+    flow.verify()
+    file = flow.root / query("SELECT min(file) FROM segment")[0][0]
+    file.write_bytes(file.read_bytes()[:-9])
+    assert stages(flow.verify()) == {"file", "archive"}
+
+
+def test_a_shard_without_a_worker_is_named_after_a_bounded_wait(flow: Flow) -> None:
+    flow.run()
+    flow.dead.add(1)
+    with pytest.raises(StoreUnavailable, match="shard 1: applied"):
+        flow.verify()
+
+
+@pytest.mark.requirement("S-19")
+def test_a_take_over_between_two_verifies_keeps_everything_equal(flow: Flow) -> None:
+    flow.run()
+    flow.verify()
+    flow.after_mark = 30
+    flow.take_over(0)
+    flow.sink.learn(0, flow.plants[0].infos, flow.plants[0].sources)
+    flow.archive.announce(0, flow.plants[0].infos)
+    flow.run()
+    assert flow.verify().equal
+
+
+@pytest.mark.requirement("S-20")
+def test_hours_that_reading_does_not_owe_any_more_are_not_compared(flow: Flow, query: Query) -> None:
+    flow.run()
+    flow.clock.time_us += 26 * HOUR_US
+    flow.run(1, rows=30)
+    query("DELETE FROM reading WHERE ts_us < %s RETURNING 1", [flow.clock.now_us() - 25 * HOUR_US])
+    report = flow.verify()
+    assert report.equal
+    assert report.readings_owed < report.critical
+
+
+def test_the_report_is_json_and_readable_lines(flow: Flow, query: Query) -> None:
+    flow.run()
+    query("DELETE FROM rollup_1h WHERE ctid = (SELECT min(ctid) FROM rollup_1h) RETURNING 1")
+    report = flow.verify()
+    as_json = json.loads(json.dumps(report.as_json()))
+    assert as_json["equal"] is False
+    assert as_json["holes"][0]["stage"] == "rollup_1h"
+    text = "\n".join(report.lines())
+    assert "NOT EQUAL" in text
+    assert "missing" in text
+
+
+def test_following_a_mark_ends_after_its_time_and_verify_says_so(flow: Flow, query: Query) -> None:
+    flow.run()
+    flow.verify()
+    flow.clock.time_us += 16 * MINUTE_US
+    flow.run(1)
+    flow.run(1)
+    assert query("SELECT sum(mark) FROM shard") == [(0,)]
+    assert query("SELECT count(*) FROM since_mark") == [(0,)]
+    assert flow.verify().equal

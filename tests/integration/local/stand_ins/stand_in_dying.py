@@ -1,0 +1,3 @@
+"""A process that says its last words at once."""
+
+raise SystemExit("the last words of a hopeless child")

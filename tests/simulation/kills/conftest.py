@@ -1,0 +1,220 @@
+"""The whole platform as its users start it, a load with a witness that stands outside, and an axe.
+
+The witness is the producer's own log: what it was told is durable. Nothing of the platform is asked for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+
+from millrace.clock import EdgeClock
+from millrace.errors import Unavailable
+from millrace.ingest.delivery import Delivery, Outcome, Outgoing
+from millrace.ingest.producer import Producer
+from millrace.protocols import frame as frame_codec
+from millrace.stream.valkey import ValkeyStream
+
+READY_S = 90.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Platform:
+    """`millrace up` on a data folder of its own."""
+
+    home: Path
+    settings: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    endpoints: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {**os.environ, **self.settings, "MILLRACE_HOME": str(self.home)}
+
+    def start(self) -> None:
+        """Start and wait until it is ready; bounded."""
+        log = (self.home.parent / "up.log").open("ab")
+        command = [sys.executable, "-m", "millrace.cli", "up", "--no-simulate"]
+        self.process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
+        until = time.monotonic() + READY_S
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                raise AssertionError(f"millrace up ended: {(self.home.parent / 'up.log').read_text()[-2000:]}")
+            found = self._read()
+            if found and found["ready"] and found["pid"] == self.process.pid:
+                self.endpoints = found
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"not ready: {(self.home.parent / 'up.log').read_text()[-2000:]}")
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            content: dict[str, Any] = json.loads((self.home / "run" / "endpoints.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return content
+
+    def pid(self, name: str) -> int:
+        """Process id of a child, the supervisor's own for `supervisor`; 0 while it is being started again."""
+        if name == "supervisor":
+            return self.process.pid if self.process else 0
+        found = self._read() or {"pids": {}}
+        return int(found["pids"].get(name) or 0)
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> bool:
+        """Send a signal; whether there was anybody to take it."""
+        pid = self.pid(name)
+        if not pid:
+            return False
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Ctrl-C, bounded, then the axe."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+        self.process = None
+
+    def verify(self, *extra: str) -> tuple[int, dict[str, Any]]:
+        """Exit code and report of `millrace verify --json`."""
+        command = [sys.executable, "-m", "millrace.cli", "verify", "--json", "--timeout-s", "120", *extra]
+        done = subprocess.run(command, env=self.environ, capture_output=True, timeout=200)
+        try:
+            report: dict[str, Any] = json.loads(done.stdout)
+        except ValueError:
+            report = {"stdout": done.stdout.decode(), "stderr": done.stderr.decode()}
+        return done.returncode, report
+
+    def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.endpoints["postgres_url"], autocommit=True) as connection:
+            return connection.execute(statement.encode(), parameters).fetchall()
+
+    def archived(self) -> dict[tuple[str, int], int]:
+        """How often each (path, ts) is in the archive's listed files."""
+        import pyarrow.parquet as pq
+
+        found: dict[tuple[str, int], int] = {}
+        files = self.query("SELECT file FROM segment WHERE state <> 'retired' AND kind = 'readings'")
+        for (file,) in files:
+            table = pq.read_table(self.home / "archive" / file, columns=["path", "ts_us"])
+            paths = table["path"].to_pylist()
+            for key in zip(paths, table["ts_us"].to_pylist(), strict=True):
+                found[key] = found.get(key, 0) + 1
+        return found
+
+
+class Witness:
+    """Sends readings with distinct times through the real producer, and remembers what it was told is durable."""
+
+    def __init__(self, platform: Platform, *, sources: int = 6, tags: int = 10, folder: Path | None = None) -> None:
+        self.platform = platform
+        self.sources = [f"gw-{number}" for number in range(sources)]
+        self.tags = [[f"acme/lyon/l1/{source}/t{i}" for i in range(tags)] for source in self.sources]
+        self.clock = EdgeClock()
+        self.told: set[tuple[str, int]] = set()
+        self._stream: ValkeyStream | None = None
+        self._stop = threading.Event()
+        self._rng = np.random.default_rng(1)
+        self.producer = Producer(
+            self._append,
+            shard_count=int(platform.endpoints["shards"]),
+            clock=self.clock,
+            on_delivered=self._note,
+            folder=folder,
+        )
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _append(self, entries: Sequence[Any]) -> list[int]:
+        if self._stream is None:
+            self._stream = ValkeyStream(
+                self.platform.endpoints["stream_url"],
+                shard_count=int(self.platform.endpoints["shards"]),
+                bytes_max=2**31,
+            )
+        try:
+            return self._stream.append(entries)
+        except Unavailable:
+            self._stream.close()
+            self._stream = None
+            raise
+
+    def _note(self, outcomes: Sequence[tuple[Outgoing, Delivery]]) -> None:
+        for outgoing, delivery in outcomes:
+            if delivery.outcome is Outcome.TAKEN:
+                frame = frame_codec.decode(outgoing.data)
+                self.told.update((frame.tags[tag], int(ts)) for tag, ts in zip(frame.tag, frame.ts_us, strict=True))
+
+    def start(self) -> None:
+        self.producer.start()
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.05):
+            now_us = self.clock.now_us()
+            for source, tags in zip(self.sources, self.tags, strict=True):
+                n = len(tags)
+                self.producer.send(source, tags, np.full(n, now_us), self._rng.normal(50, 1, n))
+
+    def close(self) -> None:
+        """Stop sending; what waits is delivered or given up, bounded."""
+        self._stop.set()
+        self._thread.join(10)
+        self.producer.close(30.0)
+
+
+@pytest.fixture
+def settings() -> dict[str, str]:
+    return {
+        "MILLRACE_API_PORT": str(free_port()),
+        "MILLRACE_DASHBOARD": "false",
+        "MILLRACE_SHARDS": "4",
+        "MILLRACE_SEGMENT_AGE_S": "3",
+        "MILLRACE_OWNERSHIP_S": "2",
+        "MILLRACE_DISK_FREE_MIN": "128MiB",
+    }
+
+
+@pytest.fixture
+def platform(tmp_path: Path, settings: dict[str, str]) -> Iterator[Platform]:
+    running = Platform(tmp_path / "home", settings)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    seed = int(os.environ.get("MILLRACE_TEST_SEED", "0")) or random.SystemRandom().randrange(2**31)
+    print(f"MILLRACE_TEST_SEED={seed}")
+    return random.Random(seed)

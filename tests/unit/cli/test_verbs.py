@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from millrace.cli import app
+
+VERBS = ["up", "simulate", "send", "replay", "stats", "verify", "rejects", "doctor", "bench", "reset"]
+HEAVY = ("numba", "pyarrow", "psycopg", "httpx", "fastapi", "structlog", "prometheus_client", "numpy")
+
+
+def millrace(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "millrace.cli", *arguments],
+        env={**clean, "PYTHONPATH": "src", **environ}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_help_lists_every_verb() -> None:
+    said = millrace("--help").stdout
+    assert re.findall(r"^  (\w+)  ", said, re.MULTILINE) == VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_says_what_it_does(verb: str) -> None:
+    result = CliRunner().invoke(app, [verb, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output) > 200
+
+
+@pytest.mark.parametrize("verb", ["send", "stats", "verify", "rejects", "doctor"])
+def test_a_script_can_ask_for_json(verb: str) -> None:
+    assert "--json" in CliRunner().invoke(app, [verb, "--help"]).output
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = "import sys; import millrace.cli; print(*[name for name in sys.argv[1:] if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *HEAVY],
+        env={**os.environ, "PYTHONPATH": "src"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("verb", ["stats", "verify", "rejects", "simulate"])
+def test_without_a_platform_a_verb_says_how_to_start_one(tmp_path: Path, verb: str) -> None:
+    done = millrace(verb, MILLRACE_HOME=str(tmp_path / "home"))
+    assert done.returncode == 2
+    assert "millrace up" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_mistyped_setting_is_named_with_the_nearest(tmp_path: Path) -> None:
+    done = millrace("doctor", MILLRACE_DISK_MAXX="1")
+    assert done.returncode == 2
+    assert "did you mean disk_max?" in done.stderr
+
+
+def test_reset_asks_before_it_deletes(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "folder.json").write_text("{}")
+    asked = CliRunner().invoke(app, ["reset", "--home", str(home)], input="n\n")
+    assert asked.exit_code == 1
+    assert (home / "folder.json").exists()
+    assert CliRunner().invoke(app, ["reset", "--home", str(home)], input="y\n").exit_code == 0
+    assert not home.exists()
+
+
+def test_reset_of_nothing_is_no_mistake(tmp_path: Path) -> None:
+    assert "nothing to delete" in CliRunner().invoke(app, ["reset", "--home", str(tmp_path / "home")]).output
+
+
+def test_the_doctor_names_what_it_looked_at(tmp_path: Path) -> None:
+    done = millrace(
+        "doctor",
+        "--json",
+        "--home",
+        str(tmp_path / "home"),
+        MILLRACE_API_PORT="18479",
+        MILLRACE_DASHBOARD_PORT="18480",
+    )
+    for name in ("python", "servers", "data folder", "disk", "sync", "ports"):
+        assert f'"name": "{name}"' in done.stdout
+    assert "PostgreSQL" in done.stdout
+    assert not (tmp_path / "home").exists()  # it only looks
+
+
+def test_the_benchmarks_are_listed() -> None:
+    assert CliRunner().invoke(app, ["bench"]).exit_code == 0
+    assert "no benchmark is called" in millrace("bench", "nothing-like-it").stderr

@@ -1,0 +1,136 @@
+"""The simulator as a process of its own, against a real stream and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import psycopg
+import pytest
+
+from millrace.assets.publish import publish
+from millrace.assets.tag import AssetModel
+from millrace.batch import Frame, ValueKind
+from millrace.devices.commands import Command, order, orders_of
+from millrace.devices.equipment import MACHINE_STATES
+from millrace.devices.plant import Plant
+from millrace.local.servers import Addresses, running
+from millrace.protocols import control, frame
+from millrace.schema import migrate
+from millrace.settings import Settings
+from millrace.stream.valkey import ValkeyStream
+
+SHARDS = 4
+RATE_WAIT_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    with running(Settings(home=tmp_path_factory.mktemp("home"))) as (_, servers):
+        migrate(servers.addresses.postgres_url)
+        yield servers.addresses
+
+
+def stream_of(addresses: Addresses) -> ValkeyStream:
+    return ValkeyStream(addresses.stream_url, shard_count=SHARDS, bytes_max=10**9)
+
+
+def records(stream: ValkeyStream) -> tuple[list[Frame], list[control.ModelChunk]]:
+    frames, chunks = [], []
+    for shard, held in stream.read(dict.fromkeys(range(SHARDS), 0), count_max=10_000, wait_s=0.1).items():
+        for record in held:
+            if control.is_control(record.data):
+                chunks.append((shard, control.decode(record.data)))
+            else:
+                frames.append(frame.decode(record.data))
+    return frames, [chunk for _, chunk in chunks if isinstance(chunk, control.ModelChunk)]
+
+
+@pytest.mark.requirement("S-17")
+def test_the_simulator_publishes_its_model_sends_takes_a_fault_and_stops(
+    addresses: Addresses, tmp_path: Path
+) -> None:
+    environ = os.environ | {
+        "MILLRACE_HOME": str(tmp_path),
+        "MILLRACE_SHARDS": str(SHARDS),
+        "MILLRACE_STREAM_URL": addresses.stream_url,
+        "MILLRACE_POSTGRES_URL": addresses.postgres_url,
+    }
+    process = subprocess.Popen([sys.executable, "-m", "millrace.devices", "--tags", "400"], env=environ)
+    stream = stream_of(addresses)
+    try:
+        frames, chunks = wait_for_frames(stream)
+        assert {tag.path for chunk in chunks for tag in chunk.tags} == set(
+            Plant(400, sources=4, start_us=0).tags
+        )
+        states = [name for one in frames for name in one.states]
+        assert set(states) <= set(MACHINE_STATES)
+        assert_frames_match_the_model(frames, chunks)
+        answer = order(tmp_path, Command(faults=orders_of("pump")), wait_s=10)
+        assert [struck.kind for struck in answer.struck] == ["bearing-wear", "drift"]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        stream.close()
+
+
+def wait_for_frames(stream: ValkeyStream) -> tuple[list[Frame], list[control.ModelChunk]]:
+    deadline_s = time.monotonic() + RATE_WAIT_S
+    while time.monotonic() < deadline_s:
+        frames, chunks = records(stream)
+        if sum(len(one.ts_us) for one in frames) > 800:
+            return frames, chunks
+        time.sleep(0.2)
+    raise AssertionError("the simulator sent too little")
+
+
+def assert_frames_match_the_model(frames: list[Frame], chunks: list[control.ModelChunk]) -> None:
+    models = {tag.path: tag for chunk in chunks for tag in chunk.tags}
+    for one in frames:
+        for number, path in enumerate(one.tags):
+            assert models[path].source == one.source
+            assert ValueKind(one.kinds[number]).name.lower() == models[path].kind
+        assert np.isfinite(one.value).all()
+        assert (np.abs(one.ts_us - one.received_ts_us) < 30_000_000).all()
+
+
+def test_a_model_is_a_numbered_row_and_publishing_it_again_changes_nothing(addresses: Addresses) -> None:
+    stream = stream_of(addresses)
+    model = Plant(120, sources=3, start_us=0).model
+    url = addresses.postgres_url
+    number = publish(url, stream, model, made_by="test")
+    before = [stream.span(shard) for shard in range(SHARDS)]
+    assert publish(url, stream, model) == number
+    assert [stream.span(shard) for shard in range(SHARDS)] == before
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT number, appended, model FROM model_change ORDER BY number DESC"
+        ).fetchone()
+        assert row is not None
+        assert row[:2] == (number, True)
+        assert msgspec.msgpack.decode(row[2], type=AssetModel) == model
+        count = connection.execute("SELECT count(*), count(DISTINCT source) FROM asset_tag").fetchone()
+        assert count == (120, 3)
+    other = Plant(130, sources=3, start_us=0).model
+    assert publish(url, stream, other) == number + 1
+    stream.close()
+
+
+def test_a_change_that_was_not_appended_everywhere_is_appended_again(addresses: Addresses) -> None:
+    stream = stream_of(addresses)
+    model = Plant(50, sources=1, start_us=0).model
+    number = publish(addresses.postgres_url, stream, model)
+    with psycopg.connect(addresses.postgres_url, autocommit=True) as connection:
+        connection.execute("UPDATE model_change SET appended = false WHERE number = %s", (number,))
+    before = [stream.span(shard).newest for shard in range(SHARDS)]
+    assert publish(addresses.postgres_url, stream, model) == number
+    after = [stream.span(shard).newest for shard in range(SHARDS)]
+    assert all(new > old for new, old in zip(after, before, strict=True))
+    stream.close()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+
+from millrace.local.status import StatusLine, line
+
+FULL: dict[str, Any] = {
+    "rate": 10_003.2,
+    "lag_ms": 41.7,
+    "latency_ms": {"visible": {"p50": 38.0, "p99": 120.4}, "durable": {"p50": 140.0, "p99": 320.0}},
+    "stored": 123_456_789,
+    "rejected": 12,
+    "disk": {"used_bytes": 1_234_567_890, "hours_left": 18.4},
+}
+
+
+def test_the_line_shows_rate_lag_latency_stored_rejected_and_disk() -> None:
+    assert line(FULL) == (
+        "10.0k/s · lag 42 ms · visible p50 38 ms p99 120 ms · durable p99 320 ms · stored 123.5M · "
+        "rejected 12"
+        " · disk 1.2 GB, 18 h left"
+    )
+
+
+@pytest.mark.parametrize("missing", list(FULL))
+def test_a_figure_that_is_not_known_yet_is_a_dash(missing: str) -> None:
+    told = {name: value for name, value in FULL.items() if name != missing}
+    assert "–" in line(told)
+    assert "–" in line(FULL | {missing: None})
+
+
+def test_before_the_first_answer_the_line_says_so() -> None:
+    assert "waiting" in line({})
+
+
+def test_off_a_terminal_the_line_comes_now_and_then() -> None:
+    out = io.StringIO()
+    status = StatusLine(out)
+    for second in range(21):
+        status.show(FULL, float(second))
+    assert len(out.getvalue().splitlines()) == 3
+    assert "\x1b" not in out.getvalue()

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import Counter
+
+from millrace import batch, telemetry
+from millrace.batch import Output, Reason
+
+COUNT = """
+import sys
+from millrace import telemetry
+telemetry.SINK_READINGS_APPLIED.inc(int(sys.argv[1]))
+telemetry.refused("rate")
+telemetry.LATENCY_DURABLE_SECONDS.observe(0.07)
+if sys.argv[1] == "1":
+    print(telemetry.totals()["sink_readings_applied_total"], telemetry.exposition().decode().count("pid="))
+"""
+
+
+def empty_output(**more: object) -> Output:
+    return Output(
+        0, 2, 1, 0, 1,
+        readings=batch.empty(batch.READING), rollups=batch.empty(batch.ROLLUP),
+        anomalies=batch.empty(batch.ANOMALY),
+        alarms=batch.empty(batch.ALARM), ledger=batch.empty(batch.LEDGER), **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_every_counter_names_its_stage_and_ends_in_total() -> None:
+    names = [f"{value._name}_total" for value in vars(telemetry).values() if isinstance(value, Counter)]
+    assert len(names) > 10
+    assert [
+        name
+        for name in names
+        if not re.fullmatch(r"(ingest|process|sink|supervisor)_[a-z]+(_[a-z]+)*_total", name)
+    ] == []
+
+
+def test_metrics_are_named_nowhere_else() -> None:
+    source = Path(telemetry.__file__).parent
+    elsewhere = [
+        path for path in source.rglob("*.py")
+        if path.name != "telemetry.py" and re.search(r"prometheus_client|\bget_tracer\(", path.read_text())
+    ]  # fmt: skip
+    assert elsewhere == []
+
+
+@pytest.mark.requirement("S-19")
+def test_every_reason_can_be_counted_and_read_back() -> None:
+    before = telemetry.totals()
+    telemetry.processed(empty_output(reject_counts={reason: 2 for reason in Reason if reason}), 0.001)
+    after = telemetry.totals()
+    for reason in telemetry.REASONS:
+        name = f"process_readings_rejected_total{{{reason}}}"
+        assert after[name] - before.get(name, 0.0) == 2, reason
+
+
+def test_a_batch_is_counted_once_in_each_place() -> None:
+    before = telemetry.totals()
+    output = empty_output(received=7, duplicates=2)
+    output.readings = np.zeros(5, batch.READING)
+    telemetry.processed(output, 0.001)
+    after = telemetry.totals()
+    grown = {
+        name: after[name] - before.get(name, 0.0) for name in after if after[name] != before.get(name, 0.0)
+    }
+    assert grown["process_batches_total"] == 1
+    assert grown["process_readings_received_total"] == 7
+    assert grown["process_readings_duplicate_total"] == 2
+    assert grown["process_readings_applied_total"] == 5
+
+
+def test_labels_come_from_closed_sets() -> None:
+    telemetry.refused("whatever-a-client-made-up")
+    assert "whatever" not in telemetry.exposition().decode()
+    assert telemetry.totals()["ingest_requests_refused_total{other}"] >= 1
+
+
+def test_several_processes_count_into_one_place(tmp_path: Path) -> None:
+    environ = {**os.environ, telemetry.METRICS_FOLDER_VARIABLE: str(tmp_path), "PYTHONPATH": "src"}
+    for number in ("40", "1"):
+        done = subprocess.run(
+            [sys.executable, "-c", COUNT, number], env=environ, capture_output=True, text=True, check=True
+        )
+    assert done.stdout.split() == ["41.0", "0"]
+    telemetry.clear_metrics_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quantile_lies_in_its_bucket() -> None:
+    values = {"x_bucket{0.1}": 50.0, "x_bucket{0.2}": 90.0, "x_bucket{0.5}": 100.0, "x_bucket{+Inf}": 100.0}
+    assert telemetry.quantile_s(values, "x", 0.5) == pytest.approx(0.1)
+    assert telemetry.quantile_s(values, "x", 0.7) == pytest.approx(0.15)
+    assert telemetry.quantile_s(values, "x", 0.99) == pytest.approx(0.47)
+    assert math.isnan(telemetry.quantile_s({}, "x", 0.5))
+    assert telemetry.quantile_s({"x_bucket{0.1}": 0.0, "x_bucket{+Inf}": 4.0}, "x", 0.5) == 0.1
+
+
+SPANS = """
+import os
+from millrace import telemetry
+telemetry.set_up_traces(service="test", environ=os.environ)
+with telemetry.span(telemetry.SPAN_INGEST):
+    parent = telemetry.trace_parent()
+assert len(parent) == 55, parent
+with telemetry.span(telemetry.SPAN_PROCESS, parent=parent, shard=3):
+    assert telemetry.trace_parent().split("-")[1] == parent.split("-")[1]
+"""
+
+
+def test_a_span_goes_on_where_the_frame_came_from() -> None:
+    environ = {**os.environ, "OTEL_TRACES_EXPORTER": "console", "PYTHONPATH": "src"}
+    done = subprocess.run(
+        [sys.executable, "-c", SPANS], env=environ, capture_output=True, text=True, check=True
+    )
+    assert '"name": "process"' in done.stderr
+
+
+def test_traces_that_are_off_cost_no_parent() -> None:
+    telemetry.set_up_traces(service="test", environ={})
+    with telemetry.span(telemetry.SPAN_INGEST) as span:
+        assert span is None
+        assert telemetry.trace_parent() == ""
