@@ -72,7 +72,7 @@ def with_rollups(made: list[Output]) -> list[Output]:
     for step, output in enumerate(made):
         rows = np.zeros(TAGS // COMMITS_PER_S, batch.ROLLUP)
         rows["slot"] = np.arange(len(rows)) + step % COMMITS_PER_S * len(rows)
-        rows["window_us"] = (output.time_us // SECOND_US - 100 + step // COMMITS_PER_S) * SECOND_US
+        rows["window_us"] = (output.time_us // SECOND_US + 100 + step // COMMITS_PER_S) * SECOND_US
         rows["count"] = rows["good"] = 10
         for name in ("min", "max", "sum", "first", "last"):
             rows[name] = 1.5

@@ -26,14 +26,24 @@ RETRY_MAX_S = 5.0
 class StoreThread:
     """Offers outputs to a sink in order, again and again until it takes them.
 
-    `on_lost(shard)` is called from this thread when the sink says that a shard belongs to another.
+    `on_lost(shard)` is called from this thread when the sink says that a shard belongs to another,
+    `on_written(outputs, seconds)` after each write that took everything.
     """
 
-    def __init__(self, sink: Sink, clock: Clock, *, interval_s: float, on_lost: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        clock: Clock,
+        *,
+        interval_s: float,
+        on_lost: Callable[[int], None],
+        on_written: Callable[[Sequence[Output], float], None] = lambda _outputs, _seconds: None,
+    ) -> None:
         self.sink = sink
         self._clock = clock
         self._interval_s = interval_s
         self._on_lost = on_lost
+        self._on_written = on_written
         self._changed = threading.Condition()
         self._between_writes = threading.Lock()
         self._queue: deque[Output] = deque()
@@ -105,8 +115,12 @@ class StoreThread:
             outputs = list(islice(self._queue, OUTPUTS_PER_WRITE))
             self._writing = True
         try:
+            begin_s = self._clock.monotonic_s()
             with self._between_writes:
-                written = self.sink.write([output for output in outputs if output.shard in self._rows])
+                mine = [output for output in outputs if output.shard in self._rows]
+                written = self.sink.write(mine)
+            if mine and not written.retry:
+                self._on_written(mine, self._clock.monotonic_s() - begin_s)
             self.unavailable = "" if not written.retry else "the sink asks for a retry"
             self._taken(outputs, written.retry)
             return _longer(pause_s) if written.retry else 0.0

@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -116,6 +117,9 @@ _REJECTED = {reason: PROCESS_READINGS_REJECTED.labels(reason.name.lower()) for r
 _DOOR_REJECTED = {reason: INGEST_READINGS_REJECTED.labels(reason.name.lower()) for reason in Reason if reason}
 
 
+_COMMIT = {sink: SINK_COMMIT_SECONDS.labels(sink) for sink in SINKS}
+
+
 def refused(reason: str) -> None:
     """Count one refused request; a reason outside the closed set counts as `other`."""
     _REFUSED.get(reason, _REFUSED["other"]).inc()
@@ -141,6 +145,25 @@ def processed(output: Output, seconds: float) -> None:
         PROCESS_ANOMALIES_OPENED.inc(int((output.anomalies["kind"] == 0).sum()))
     if len(output.alarms):
         PROCESS_ALARMS_RAISED.inc(int((output.alarms["kind"] == 0).sum()))
+    for parent, position in output.traces:
+        record_span(SPAN_PROCESS, parent, seconds, shard=output.shard, position=position)
+
+
+def committed(outputs: Sequence[Output], seconds: float, now_us: int) -> None:
+    """Count one transaction of the operational store; the latency is that of each output's newest receipt."""
+    _COMMIT["postgres"].observe(seconds)
+    SINK_READINGS_APPLIED.inc(sum(len(output.readings) for output in outputs))
+    for output in outputs:
+        if output.newest_received_us:
+            LATENCY_DURABLE_SECONDS.observe(max(0.0, (now_us - output.newest_received_us) / 1e6))
+        for parent, position in output.traces:
+            record_span(SPAN_SINK_POSTGRES, parent, seconds, shard=output.shard, position=position)
+
+
+def archived(rows: int, seconds: float) -> None:
+    """Count one listed segment."""
+    _COMMIT["archive"].observe(seconds)
+    SINK_READINGS_ARCHIVED.inc(rows)
 
 
 # --- reading them back ----------------------------------------------------------------------------
@@ -300,6 +323,18 @@ def span(
         name, context=context, attributes=attributes
     )
     return opened
+
+
+def record_span(name: str, parent: str, seconds: float, **attributes: str | int | float) -> None:
+    """A span that ends now and lasted that long: for work on a batch, whose frames are known only inside it."""
+    if _tracer is None:
+        return
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    end_ns = time.time_ns()
+    context = TraceContextTextMapPropagator().extract({"traceparent": parent})
+    span_ = _tracer.start_span(name, context=context, start_time=end_ns - round(seconds * 1e9), attributes=attributes)
+    span_.end(end_ns)
 
 
 def trace_parent() -> str:

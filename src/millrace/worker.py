@@ -115,7 +115,13 @@ class Worker:
             detectors=DETECTOR_NAMES,
             rules=RULE_NAMES,
         )
-        return StoreThread(sink, self._clock, interval_s=self._settings.commit_interval_s, on_lost=self._lost)
+        return StoreThread(
+            sink,
+            self._clock,
+            interval_s=self._settings.commit_interval_s,
+            on_lost=self._lost,
+            on_written=lambda outputs, seconds: telemetry.committed(outputs, seconds, self._clock.now_us()),
+        )
 
     def _archiving(self) -> StoreThread:
         return StoreThread(self._archive, self._clock, interval_s=ARCHIVE_INTERVAL_S, on_lost=self._lost)

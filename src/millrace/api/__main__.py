@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import uvicorn
 
 from millrace import telemetry
@@ -17,6 +18,7 @@ from millrace.api.replay import Replay
 from millrace.api.store import Store
 from millrace.batch import F64, I64, U8
 from millrace.clock import EdgeClock
+from millrace.ingest.admission import ShardLag
 from millrace.ingest.body import Body
 from millrace.ingest.disk import DiskGuard
 from millrace.ingest.door import Door
@@ -80,9 +82,6 @@ def compose(settings: Settings, clock: EdgeClock, stream: ValkeyStream) -> tuple
         folder_max_bytes=settings.disk_max_bytes,
         clock=clock,
     )
-    door = Door(stream, settings, clock, disk=guard)
-    process = f"{SERVICE_API}-{os.getpid()}"
-    ticker = Ticker(stream, process=process, clock=clock, refusing=door.refusing)
     live = LiveFollower(
         settings.cache_url,
         clock,
@@ -91,6 +90,13 @@ def compose(settings: Settings, clock: EdgeClock, stream: ValkeyStream) -> tuple
         bytes_max=settings.cache_bytes_max,
     )
     store = Store(settings.postgres_url)
+
+    def lags() -> dict[int, ShardLag]:
+        return {shard: ShardLag(*lag) for shard, lag in live.lag.lags(clock.monotonic_s()).items()}
+
+    door = Door(stream, settings, clock, disk=guard, lags=lags, known_sources=known_sources(settings))
+    process = f"{SERVICE_API}-{os.getpid()}"
+    ticker = Ticker(stream, process=process, clock=clock, refusing=door.refusing)
     needs = Dependencies(
         settings=settings,
         clock=clock,
@@ -108,6 +114,13 @@ def compose(settings: Settings, clock: EdgeClock, stream: ValkeyStream) -> tuple
         ready_checks={"stream": lambda: stream.headroom() is not None},
     )
     return needs, door, ticker
+
+
+def known_sources(settings: Settings) -> list[str]:
+    """Sources that were let in before this process: they count for the bound of sources."""
+    with psycopg.connect(settings.postgres_url, connect_timeout=5) as connection:
+        rows = connection.execute("SELECT name FROM source LIMIT %s", [settings.sources_max]).fetchall()
+    return [str(row[0]) for row in rows]
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ import valkey
 from valkey.exceptions import ValkeyError
 
 from millrace import names, telemetry
+from millrace.api.lag import LagMeter
 from millrace.api.latency import LatencyWindow
 from millrace.api.subscribers import EventId, Message, Subscriber, missed, readings_json
 from millrace.api.window import Readings, Window
@@ -107,6 +108,7 @@ class LiveFollower:
         self.ready = threading.Event()
         self.connected = False
         self.visible = LatencyWindow()
+        self.lag = LagMeter(shard_count)
         self.rows = 0
 
     def start(self) -> None:
@@ -196,8 +198,10 @@ class LiveFollower:
         if fresh:
             now_s = self._clock.monotonic_s()
             for blob in taken:
-                if blob.received_us and len(blob):
-                    self.visible.record((now_us - blob.received_us) / 1000, len(blob), now_s)
+                age_us = now_us - blob.received_us if blob.received_us else 0
+                self.lag.note(blob.shard, len(blob) if age_us else 0, age_us / 1e6, now_s)
+                if age_us and len(blob):
+                    self.visible.record(age_us / 1000, len(blob), now_s)
 
     def _take(self, shard: int, blob: LiveBlob) -> bool:
         view = self._shards[shard]

@@ -19,7 +19,7 @@ DUPLICATE, REJECTED, APPLIED, CRITICAL = 1, 2, 3, 4
 _FREE = np.int64(-1)
 
 
-@numba.njit(cache=True)  # type: ignore[misc]
+@numba.njit(cache=True)
 def _add(
     keys: I64, counts: I64, hashes: U64, used: int, source: I32, hour: I64, fate: U8, row_hash: U64, start: int
 ) -> tuple[int, int]:

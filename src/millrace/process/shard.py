@@ -78,7 +78,7 @@ class ShardProcess:
         self._draft = _Draft()
 
     def step(self, records: Sequence[Record], skips: frozenset[int] = frozenset()) -> list[Output]:
-        """Outputs of the records, in order; one, or more when there are accounting marks: each ends an output.
+        """Outputs of the records, in order: one, unless an accounting mark ends an output or a model change begins one.
 
         `skips` are positions of records that killed the worker before: quarantined whole.
         """
@@ -92,6 +92,9 @@ class ShardProcess:
             elif control.is_control(record.data):
                 self._frames(waiting)
                 waiting = []
+                if record.data[:4] == control.MODEL_MAGIC and place > begin:
+                    outputs.append(self._finish(records[begin:place]))  # a tag has one class in an output
+                    begin = place
                 self._control(record)
                 if self._draft.mark:
                     outputs.append(self._finish(records[begin : place + 1]))

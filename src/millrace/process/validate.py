@@ -53,7 +53,7 @@ class Newest:
             setattr(self, name, arrays[f"newest_{name}"].copy())
 
 
-@numba.njit(cache=True)  # type: ignore[misc]
+@numba.njit(cache=True)
 def _form(ts: int, value: float, quality: int, received: int, past: int, future: int) -> int:
     """What can be said of a reading without knowing its tag."""
     if ts < received - past:
@@ -67,7 +67,7 @@ def _form(ts: int, value: float, quality: int, received: int, past: int, future:
     return 0
 
 
-@numba.njit(cache=True)  # type: ignore[misc]
+@numba.njit(cache=True)
 def _meaning(value: float, kind: int, state_count: int, low: float, high: float) -> int:
     """What can be said of a value by its tag's model."""
     if np.isnan(value):
@@ -85,7 +85,7 @@ def _meaning(value: float, kind: int, state_count: int, low: float, high: float)
     return 0
 
 
-@numba.njit(cache=True)  # type: ignore[misc]
+@numba.njit(cache=True)
 def judge(
     slot: I32,
     ts_us: I64,

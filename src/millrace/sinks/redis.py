@@ -33,6 +33,7 @@ LATEST_EVERY_S = 5.0
 AWAY_S = 1.0  # after a failure the store is left alone this long
 CACHE_SHARE = 0.8  # of the real-time store's memory for live logs; the rest for latest values and the server
 PIPELINE_MAX = 64  # blobs in one round trip
+WINDOW_PIPELINE_MAX = 256
 PART_ROWS = 200_000  # readings in one blob of a window that is published again
 NO_LIMIT = 10**9
 
@@ -351,10 +352,23 @@ class RedisSink:
         if not begins:
             return
         self._client.delete(names.live_key(number))
+        waiting: list[LiveBlob] = []
         for part in seed.window:
             for blob in self._window_blobs(number, shard, part):
-                self._send([blob], anew=(number,))
-            shard.seeded_to, shard.window_due = part.position, False
+                waiting.append(blob)
+                if len(waiting) >= WINDOW_PIPELINE_MAX or sum(map(len, waiting)) >= PART_ROWS:
+                    self._send_window(waiting)
+                    waiting = []
+        self._send_window(waiting)
+        if seed.window:
+            shard.seeded_to, shard.window_due = seed.window[-1].position, False
+
+    def _send_window(self, blobs: list[LiveBlob]) -> None:
+        """One round trip; parts of one position follow each other, so the fence is set by each."""
+        pipeline = self._client.pipeline(transaction=False)
+        for blob in blobs:
+            self._queue(pipeline, blob, True)
+        self._run(pipeline)
 
     def _window_blobs(self, number: int, shard: _Shard, part: WindowPart) -> Iterator[LiveBlob]:
         previous, shard.window_previous = shard.window_previous, part.position

@@ -322,9 +322,11 @@ def test_new_windows_written_straight_and_late_parts_of_them_are_one_row_each(
 ) -> None:
     opened(sink, owners)
     made = plant(tags=3)
-    start_us = clock.now_us() - HOUR_US
+    sink.write([made.output([clock.now_us()])])
+    start_us = clock.now_us() + HOUR_US  # beyond what another writer can have left
     for second in (0, 1, 1, 2, 0, 5, 4, 5, 70, 69, 3_700):
         sink.write([made.output([start_us + second * SECOND_US + i * 50_000 for i in range(12)])])
+    clock.time_us += 3 * HOUR_US
     other = PostgresSink(url, clock, Settings(), owner="worker-1")  # knows none of the windows
     opened(other, owners)
     other.learn(0, made.infos, made.sources)

@@ -308,3 +308,11 @@ def test_a_model_change_is_effective_at_its_last_chunk_and_only_once(log: Any) -
     assert [[t.path for t in o.tags] for o in seen] == [["m0"], [], [], ["m0", "m1"], []]
     assert [o.model_number for o in seen] == [0, 0, 0, 5, 5]
     assert all(t.modelled and t.unit == "bar" for t in seen[3].tags)
+
+
+def test_a_tag_has_one_class_in_an_output(log: Any) -> None:
+    log.frame("s1", [("a/b/c/d/e/t0", 1.0, 1.0)])
+    model(log)
+    log.frame("s1", [("a/b/c/d/e/t1", 1.0, 1.0)])
+    outputs = run(log.records)
+    assert [(o.first_position, o.position, o.model_number) for o in outputs] == [(1, 1, 0), (2, 3, 1)]

@@ -186,6 +186,7 @@ class ArchiveSink:
         """Write and list the shard's closed parts, oldest first, up to the first that cannot be."""
         while buffer.closed and self._clock.monotonic_s() >= buffer.retry_at_s:
             part = buffer.closed[0]
+            begin_s = self._clock.monotonic_s()
             try:
                 self._list(buffer, part)
             except (OSError, StoreUnavailable) as error:
@@ -199,6 +200,7 @@ class ArchiveSink:
                 buffer.archived = part.last_position
                 buffer.failures = 0
                 buffer.failure = ""
+            telemetry.archived(part.row_count, self._clock.monotonic_s() - begin_s)
 
     def _list(self, buffer: ShardBuffer, part: Part) -> None:
         if part.written is None:

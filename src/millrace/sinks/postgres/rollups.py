@@ -1,9 +1,8 @@
 """Rollup rows: new windows by COPY straight into the table, the others added to what is there.
 
 Nearly every row opens a window that the table does not hold yet. Since a shard has one writer, this process
-knows which: a window newer than the newest one that it wrote for the tag. Measured (docs/decisions/0005): 5.4
-us of server time a row through staging and `ON CONFLICT`, less than half of it by COPY. What is not surely
-new goes through staging.
+knows which: a window newer than the newest one that it wrote for the tag. Measured (docs/decisions/0005):
+5.4 us of server time a row through staging and `ON CONFLICT`, 3.2 us by COPY. The rest is staged.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import numpy as np
 
 from millrace import names
 from millrace.batch import I64, LEVEL_1H, LEVEL_1M, LEVEL_1S, Bool, Rows
+from millrace.clock import SECOND_US
 from millrace.schema.binary import Layout
 from millrace.sinks.postgres.connection import Cursor
 from millrace.sinks.postgres.directory import Directory
@@ -57,7 +57,8 @@ ON CONFLICT (tag_id, window_us) DO UPDATE SET
     uncertain = r.uncertain + excluded.uncertain, bad = r.bad + excluded.bad
 """
 
-UNKNOWN: Final = np.iinfo(np.int64).max  # nothing is newer than it
+AHEAD_US: Final = 60 * SECOND_US
+"""How far ahead of our time a window in the tables can lie: well beyond what `validate` lets through."""
 
 
 class RollupWriter:
@@ -69,11 +70,16 @@ class RollupWriter:
     def forget(self) -> None:
         """A shard came or went, or a transaction failed: know nothing, until each tag's next window."""
         self._newest: dict[int, I64] = {level: np.zeros(0, np.int64) for level in ROLLUP_TABLE}
+        self._foreign_until_us = 0  # windows up to there may be in the tables although we did not write them
         self._proposed: list[tuple[int, I64, I64]] = []
 
-    def write(self, cursor: Cursor, parts: Sequence[Part], directories: Mapping[int, Directory]) -> None:
-        """Rollup rows of these parts, inside the caller's transaction."""
+    def write(
+        self, cursor: Cursor, parts: Sequence[Part], directories: Mapping[int, Directory], now_us: int
+    ) -> None:
+        """Rollup rows of these parts, inside the caller's transaction. `now_us` is edge time."""
         self._proposed = []
+        if not self._foreign_until_us:
+            self._foreign_until_us = max(now_us, *(part.output.time_us for part in parts)) + AHEAD_US
         parts = [part for part in parts if len(part.rollups)]
         if not parts:
             return
@@ -88,8 +94,7 @@ class RollupWriter:
         """The transaction is committed: its windows are known now."""
         for level, tag_id, window_us in self._proposed:
             known = self._newest[level]
-            before = known[tag_id]
-            known[tag_id] = np.where(before == UNKNOWN, window_us, np.maximum(before, window_us))
+            known[tag_id] = np.maximum(known[tag_id], window_us)
         self._proposed = []
 
     def _write_level(self, cursor: Cursor, level: int, merged: Rows, tag_id: I64) -> None:
@@ -109,10 +114,12 @@ class RollupWriter:
         known = self._newest[level]
         top = int(tag_id.max()) + 1
         if top > len(known):
-            grown = np.full(max(top, 2 * len(known)), UNKNOWN)
+            grown = np.zeros(max(top, 2 * len(known)), np.int64)
             grown[: len(known)] = known
             known = self._newest[level] = grown
-        is_new: Bool = (merged["window_us"] > known[tag_id]) & ~np.isnan(merged["first"])
+        is_new: Bool = (merged["window_us"] > np.maximum(known[tag_id], self._foreign_until_us)) & ~np.isnan(
+            merged["first"]
+        )
         return is_new
 
 

@@ -208,7 +208,7 @@ class PostgresSink:
             for directory in self._directories.values():
                 directory.propose(cursor)
             rows.copy_readings(cursor, parts, self._directories)
-            self._rollups.write(cursor, parts, self._directories)
+            self._rollups.write(cursor, parts, self._directories, self._clock.now_us())
             events.upsert_anomalies(cursor, outputs, self._directories, self._detectors)
             events.upsert_alarms(cursor, outputs, self._directories, self._rules)
             self._quarantine.write(cursor, outputs)
