@@ -8,7 +8,6 @@ thread of their own, so that a long batch loses nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -16,8 +16,8 @@ from millrace.accounting import hash_rows, payload_hash
 from millrace.batch import (
     ALARM,
     ANOMALY,
-    LEDGER,
     I64,
+    LEDGER,
     READING,
     ROLLUP,
     U8,
