@@ -7,7 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 PYTHON ?= $(shell scripts/find-python)
-CODE   := src tests benchmarks
+CODE   := src tests benchmarks scripts
 
 .PHONY: help
 help: ## this list
@@ -51,8 +51,9 @@ bench-small: $(VENV)/.dev ## the micro benchmarks, a minute or two
 	  module=$${file%.py}; echo "== $$module"; $(BIN)/python -m "$${module//\//.}"; done
 
 .PHONY: docs
-docs: $(VENV)/.dev ## write docs/settings.md again
+docs: $(VENV)/.dev ## write docs/settings.md and docs/requirements.md again
 	$(BIN)/python scripts/document_settings.py > docs/settings.md
+	$(BIN)/python scripts/document_requirements.py > docs/requirements.md
 
 .PHONY: lock
 lock: $(VENV)/.dev ## resolve the dependencies again, hashes included

@@ -39,7 +39,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="use this data folder and leave it there")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
-        report = measure(chosen.workload, chosen.seconds, chosen.warm_up, chosen.shards, chosen.keep or Path(folder) / "home")
+        home = chosen.keep or Path(folder) / "home"
+        report = measure(chosen.workload, chosen.seconds, chosen.warm_up, chosen.shards, home)
     print(json.dumps(report, indent=2))
     if chosen.record:
         with HISTORY.open("a") as history:

@@ -1,7 +1,8 @@
 """Every setting of the data plane: one frozen, checked object, read once at the edge.
 
 Order of precedence: environment (`MILLRACE_…`), then the file named by `MILLRACE_SETTINGS`
-(YAML, or `settings.yaml` in the data folder), then the defaults here. An unknown key is refused with the nearest known one.
+(YAML, or `settings.yaml` in the data folder), then the defaults here. An unknown key is refused with the
+nearest known one.
 """
 
 from __future__ import annotations

@@ -93,9 +93,7 @@ class SnapshotKeeper:
     def _conclude(self, run: ShardRun, done: Future[bool]) -> None:
         """After an outage the candidate stays and is tried again; a lost shard has no further use for it."""
         error = done.exception()
-        if error is None and done.result():
-            run.candidate = None
-        elif isinstance(error, OwnershipLost):
+        if isinstance(error, OwnershipLost) or (error is None and done.result()):
             run.candidate = None
         elif error is not None and not isinstance(error, MillraceError | OSError):
             raise error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,22 @@ DRAIN_S = 5
 class DoorOfBodies:
     """The API's idea of a door over ingest's."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, trace_ratio: float) -> None:
         self._door = door
+        self._trace_ratio = trace_ratio
+        self._rng = random.Random()
 
     def admit(self, source: str, content_length: int) -> None:
         self._door.admit(source, content_length)
 
     async def accept(self, sent: SentBody) -> AcceptedBody:
+        """A sampled body's trace begins here, or goes on from the sender's, and travels in the frame."""
+        if not sent.trace and self._rng.random() >= self._trace_ratio:
+            return await self._pass_on(sent, "")
+        with telemetry.span(telemetry.SPAN_INGEST, parent=sent.trace, source=sent.source):
+            return await self._pass_on(sent, telemetry.trace_parent() or sent.trace)
+
+    async def _pass_on(self, sent: SentBody, trace: str) -> AcceptedBody:
         return await self._door.accept(
             Body(
                 source=sent.source,
@@ -51,7 +61,7 @@ class DoorOfBodies:
                 incarnation=sent.incarnation,
                 seq=sent.seq,
                 key=sent.key,
-                trace=sent.trace,
+                trace=trace,
             )
         )
 
@@ -104,7 +114,7 @@ def compose(settings: Settings, clock: EdgeClock, stream: ValkeyStream) -> tuple
         token=settings.api_token,
         store=store,
         replay=Replay(store, stream, Limits.of(settings), clock),
-        door=DoorOfBodies(door),
+        door=DoorOfBodies(door, settings.trace_ratio),
         read_tag=Archive(settings.home / "archive"),
         disk=lambda: {
             "used_bytes": guard.folder_bytes,

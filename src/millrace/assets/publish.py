@@ -44,7 +44,7 @@ def publish(postgres_url: str, stream: Stream, model: AssetModel, *, made_by: st
             if not appended:
                 append(stream, model, number)
                 connection.execute(
-                    f"UPDATE {TABLE_MODEL_CHANGE} SET appended = true WHERE number = %s", (number,)
+                    f"UPDATE {TABLE_MODEL_CHANGE} SET appended = true WHERE number = %s", (number,)  # nosec B608
                 )
             return number
     except psycopg.OperationalError as error:
@@ -63,13 +63,14 @@ def _numbered(
     """The newest change's number and whether every shard has it; a new one unless it is this model
     already."""
     newest = connection.execute(
-        f"SELECT number, appended, sha256 FROM {TABLE_MODEL_CHANGE} ORDER BY number DESC LIMIT 1"
+        f"SELECT number, appended, sha256 FROM {TABLE_MODEL_CHANGE} ORDER BY number DESC LIMIT 1"  # nosec B608
     ).fetchone()
     if newest is not None and newest[2] == digest:
         return int(newest[0]), bool(newest[1])
     with connection.transaction():
         row = connection.execute(
-            f"INSERT INTO {TABLE_MODEL_CHANGE} (made_by, sha256, model) VALUES (%s, %s, %s) RETURNING number",
+            f"INSERT INTO {TABLE_MODEL_CHANGE} (made_by, sha256, model) "  # nosec B608
+            "VALUES (%s, %s, %s) RETURNING number",
             (made_by, digest, data),
         ).fetchone()
         _replace_rows(connection, model)

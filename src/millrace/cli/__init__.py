@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from millrace.cli import bench, doctor, rejects, replay, reset, send, simulate, stats, up, verify
+from millrace.cli import bench, doctor, model, rejects, replay, reset, send, simulate, stats, up, verify
 from millrace.errors import MillraceError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("simulate")(simulate.simulate)
 app.command("send")(send.send)
+app.command("model")(model.model)
 app.command("replay")(replay.replay)
 app.command("stats")(stats.stats)
 app.command("verify")(verify.verify)

@@ -37,6 +37,7 @@ def replay(
     from millrace.clock import EdgeClock
     from millrace.devices.datasets import read_dataset
     from millrace.devices.replay import Replay
+    from millrace.ingest.delivery import StreamTransport
     from millrace.ingest.producer import Producer
     from millrace.stream.valkey import ValkeyStream
 
@@ -46,7 +47,8 @@ def replay(
     stream = ValkeyStream(
         endpoints.stream_url, shard_count=endpoints.shards, bytes_max=settings.stream_bytes_max
     )
-    producer = Producer(stream.append, shard_count=endpoints.shards, clock=clock)
+    transport = StreamTransport.guarded(stream, settings, clock)
+    producer = Producer(transport, shard_count=endpoints.shards, clock=clock)
     producer.start()
     try:
         for dataset in datasets:

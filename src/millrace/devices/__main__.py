@@ -26,6 +26,7 @@ from millrace.devices.plant import Plant, SourceReadings
 from millrace.devices.scenarios import Scenario, load_scenario
 from millrace.devices.simulator import Send, Simulator
 from millrace.errors import DataFolderError, MillraceError, Unavailable
+from millrace.ingest.delivery import StreamTransport
 from millrace.ingest.producer import Producer
 from millrace.settings import Settings, load
 from millrace.stream.valkey import ValkeyStream
@@ -60,7 +61,8 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     )
     if not arguments.no_model:
         _publish(settings, stream, plant)
-    producer = Producer(stream.append, shard_count=settings.shards, clock=clock)
+    transport = StreamTransport.guarded(stream, settings, clock)
+    producer = Producer(transport, shard_count=settings.shards, clock=clock)
     producer.start()
     inbox = Inbox(settings.home, faults)
     labels = [begin(faults, order, clock.now_us()) for order in scenario.orders()]

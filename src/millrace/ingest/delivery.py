@@ -8,10 +8,12 @@ from enum import IntEnum
 from typing import Protocol, runtime_checkable
 
 from millrace.batch import Incarnation
+from millrace.clock import Clock
 from millrace.errors import StreamUnavailable
 from millrace.ingest.disk import DiskGuard
 from millrace.ingest.refusal import DISK_NEARLY_FULL
-from millrace.stream.contract import Entry
+from millrace.settings import Settings
+from millrace.stream.contract import Entry, Stream
 
 
 class Outcome(IntEnum):
@@ -70,6 +72,17 @@ class StreamTransport:
         """`disk`: nothing is appended while it is nearly full: past the door nobody else looks."""
         self._append = append
         self._disk = disk
+
+    @classmethod
+    def guarded(cls, stream: Stream, settings: Settings, clock: Clock) -> StreamTransport:
+        """Into this machine's stream, held back while its disk is nearly full."""
+        guard = DiskGuard(
+            settings.home,
+            free_min_bytes=settings.disk_free_min_bytes,
+            folder_max_bytes=settings.disk_max_bytes,
+            clock=clock,
+        )
+        return cls(stream.append, disk=guard)
 
     def deliver(self, frames: Sequence[Outgoing]) -> list[Delivery]:
         if self._disk and (detail := self._disk.check()):

@@ -96,7 +96,7 @@ def socket_folder(folder: DataFolder) -> Path:
             near.unlink()
     if len(os.fsencode(near / "postgres" / ".s.PGSQL.5432.lock")) > SOCKET_PATH_BYTES_MAX:
         short = Path(tempfile.mkdtemp(prefix="millrace-"))
-        os.chmod(short, 0o711)  # PostgreSQL may run as another user; the folders in it are private
+        os.chmod(short, 0o711)  # nosec B103 # PostgreSQL may run as another user; the folders in it are private
         shutil.rmtree(near, ignore_errors=True)
         near.symlink_to(short)
         near = short

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from types import FrameType
 
 from millrace import telemetry
+from millrace.assets.load import load as load_model
+from millrace.assets.publish import publish
 from millrace.errors import MillraceError
 from millrace.identity import claim
 from millrace.local import endpoints as endpoints_file
@@ -170,6 +172,7 @@ class Supervisor:
                     f"with:\n{self._ends()}"
                 )
             time.sleep(WATCH_PACE_S)
+        self._put_model_in_force(endpoints)
         folder.announce(endpoints.dashboard_url or endpoints.api_url)
         self._say_where(endpoints)
         self._write_pids(endpoints)
@@ -178,6 +181,21 @@ class Supervisor:
         return ready.shards_owned(endpoints.postgres_url) >= endpoints.shards and ready.answers(
             f"{endpoints.api_url}/v1/health/ready", token=endpoints.token
         )
+
+    def _put_model_in_force(self, endpoints: Endpoints) -> None:
+        """The asset model that the settings name; the same one as last time changes nothing."""
+        file = self._settings.asset_model
+        if file is None or self._stop.is_set():
+            return
+        model = load_model(file)
+        stream = ValkeyStream(
+            endpoints.stream_url, shard_count=endpoints.shards, bytes_max=self._settings.stream_bytes_max
+        )
+        try:
+            number = publish(endpoints.postgres_url, stream, model, made_by=str(file))
+        finally:
+            stream.close()
+        self._line.say(f"asset model {file}: {len(model.tags)} tags, in force as change {number}")
 
     def _say_where(self, endpoints: Endpoints) -> None:
         if endpoints.dashboard_url and not any(watched.given_up for watched in self._watched):

@@ -178,7 +178,9 @@ class Sources:
 
 
 def _detectors(chosen: tuple[str, ...] | None, kind: int) -> int:
-    """Bit i: DETECTORS[i] looks at the tag. A name that this release does not know is ignored: the loader refuses it."""
+    """Bit i: DETECTORS[i] looks at the tag. A name that this release does not know is ignored: the loader
+    refuses it.
+    """
     if chosen is None:
         return default_detectors(kind)
     return detector_bits(name for name in chosen if name in DETECTOR_NAMES)

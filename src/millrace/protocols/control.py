@@ -57,7 +57,9 @@ Control = Tick | Mark | ModelChunk
 _encoder = msgspec.msgpack.Encoder()
 _types: dict[bytes, type] = {TICK_MAGIC: Tick, MARK_MAGIC: Mark, MODEL_MAGIC: ModelChunk}
 _magics = {kind: magic for magic, kind in _types.items()}
-_decoders: dict[bytes, msgspec.msgpack.Decoder[Control]] = {magic: msgspec.msgpack.Decoder(kind) for magic, kind in _types.items()}
+_decoders: dict[bytes, msgspec.msgpack.Decoder[Control]] = {
+    magic: msgspec.msgpack.Decoder(kind) for magic, kind in _types.items()
+}
 
 
 def encode(record: Control) -> bytes:

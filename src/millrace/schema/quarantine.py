@@ -71,7 +71,7 @@ UNFINISHED: Final = f"""
 SELECT series, {COLUMNS} FROM reject
 WHERE series IS NOT NULL AND replayed_at IS NULL AND (%(source)s = '' OR source = %(source)s)
 ORDER BY source, series, id
-"""
+"""  # nosec B608
 CHOSEN: Final = """
 SELECT id, source FROM reject
 WHERE series IS NULL AND source <> '' AND (%(reason)s = '' OR reason = %(reason)s)

@@ -90,6 +90,7 @@ def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.requirement("B-01")
 def test_it_says_where_everything_is_and_stops_cleanly(home: Path) -> None:
     with run(home) as platform:
         found = platform.ready()
@@ -106,6 +107,7 @@ def test_it_says_where_everything_is_and_stops_cleanly(home: Path) -> None:
         assert again.ready().identity == found.identity
 
 
+@pytest.mark.requirement("B-01")
 def test_a_second_start_is_refused_and_harms_nothing(home: Path) -> None:
     with run(home) as platform:
         found = platform.ready()

@@ -200,7 +200,9 @@ def frame_of(
 def answers(machine: Machine) -> dict[str, Any]:
     found: dict[str, Any] = {name: sorted(machine.query(question)) for name, question in QUESTIONS.items()}
     for table in ROLLUPS:
-        rows = machine.query(f"SELECT path, source, {EXACT}, sum FROM {table} r JOIN tag ON tag.id = tag_id ORDER BY 1, 2, 3")
+        rows = machine.query(
+            f"SELECT path, source, {EXACT}, sum FROM {table} r JOIN tag ON tag.id = tag_id ORDER BY 1, 2, 3"
+        )
         found[table] = [row[:-1] for row in rows]
         found[f"sums of {table}"] = [row[-1] for row in rows]
     return found

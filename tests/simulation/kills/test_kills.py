@@ -9,22 +9,26 @@ from typing import Any
 
 import pytest
 
-from .conftest import Platform, Witness
+from tests.simulation.real_platform import Platform, Witness, check_equal, patched
+
+POISON = """\
+import os
+import millrace.process.columns as columns
+judge = columns._identify
+def deadly(state, frame):
+    if frame.source == 'poison':
+        os._exit(139)
+    return judge(state, frame)
+columns._identify = deadly
+"""
+"""Makes a worker die, as a crash in native code would, of source `poison`."""
 
 VICTIMS = ("worker-0", "worker-1", "api", "postgres", "stream", "cache", "supervisor")
 
 
 def settle_and_check(platform: Platform, witness: Witness) -> None:
-    """The platform's own recount, then ours against the witness."""
     witness.close()
-    code, report = platform.verify("--full")
-    assert code == 0, report
-    archived = platform.archived()
-    assert witness.told, "the witness was told nothing"
-    lost = [key for key in witness.told if key not in archived]
-    assert not lost, f"{len(lost)} of {len(witness.told)} answered readings are lost, the first is {lost[:1]}"
-    twice = [key for key, count in archived.items() if count > 1]
-    assert not twice, f"{len(twice)} readings are there twice, the first is {twice[:1]}"
+    check_equal(platform, witness.told)
 
 
 def strike(platform: Platform, victim: str) -> None:
@@ -96,7 +100,7 @@ def test_a_record_that_kills_its_worker_three_times_is_quarantined_and_the_shard
     tmp_path: Any, settings: dict[str, str]
 ) -> None:
     """The record is one that a build for tests dies of: see `poison` in the worker's environment."""
-    platform = Platform(tmp_path / "home", {**settings, "PYTHONPATH": str(poisoned(tmp_path))})
+    platform = Platform(tmp_path / "home", {**settings, "PYTHONPATH": patched(tmp_path / "poison", "millrace.worker", POISON)})
     platform.start()
     try:
         witness = Witness(platform)
@@ -116,24 +120,6 @@ def one_reading(witness: Witness) -> Any:
     import numpy as np
 
     return np.array([witness.clock.now_us()]), np.array([6.66])
-
-
-def poisoned(folder: Any) -> Any:
-    """A sitecustomize that makes a worker die, as a crash in native code would, of source `poison`."""
-    path = folder / "poison"
-    path.mkdir()
-    (path / "sitecustomize.py").write_text(
-        "import sys, os\n"
-        "if 'millrace.worker' in ' '.join(sys.orig_argv):\n"
-        "    import millrace.process.columns as columns\n"
-        "    judge = columns._identify\n"
-        "    def deadly(state, frame):\n"
-        "        if frame.source == 'poison':\n"
-        "            os._exit(139)\n"
-        "        return judge(state, frame)\n"
-        "    columns._identify = deadly\n"
-    )
-    return path
 
 
 def settle_and_check_but_poison(platform: Platform, witness: Witness) -> None:

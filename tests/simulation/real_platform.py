@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psycopg
-import pytest
 
+from millrace.assets.publish import publish
+from millrace.assets.tag import AssetModel
 from millrace.clock import EdgeClock
 from millrace.errors import Unavailable
-from millrace.ingest.delivery import Delivery, Outcome, Outgoing
+from millrace.ingest.delivery import Delivery, Outcome, Outgoing, Transport
+from millrace.ingest.http_sender import HttpSender
 from millrace.ingest.producer import Producer
 from millrace.protocols import frame as frame_codec
 from millrace.stream.valkey import ValkeyStream
@@ -116,6 +118,26 @@ class Platform:
             report = {"stdout": done.stdout.decode(), "stderr": done.stderr.decode()}
         return done.returncode, report
 
+    def client(self) -> httpx.Client:
+        """For the API, with its token."""
+        token = Path(self.endpoints["token_file"]).read_text().strip()
+        url = self.endpoints["api_url"]
+        return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=15.0)
+
+    def sender(self) -> HttpSender:
+        """A producer's way through the front door."""
+        return HttpSender(self.endpoints["api_url"], Path(self.endpoints["token_file"]).read_text().strip())
+
+    def stream(self) -> ValkeyStream:
+        url, shards = self.endpoints["stream_url"], int(self.endpoints["shards"])
+        return ValkeyStream(url, shard_count=shards, bytes_max=2**31)
+
+    def publish(self, model: AssetModel) -> None:
+        """Put an asset model in force."""
+        stream = self.stream()
+        publish(self.endpoints["postgres_url"], stream, model, made_by="test")
+        stream.close()
+
     def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.endpoints["postgres_url"], autocommit=True) as connection:
             return connection.execute(statement.encode(), parameters).fetchall()
@@ -137,7 +159,10 @@ class Platform:
 class Witness:
     """Sends readings with distinct times through the real producer, and remembers what it was told is durable."""
 
-    def __init__(self, platform: Platform, *, sources: int = 6, tags: int = 10, folder: Path | None = None) -> None:
+    def __init__(
+        self, platform: Platform, *, sources: int = 6, tags: int = 10, transport: Transport | None = None
+    ) -> None:
+        """`transport`: such as `platform.sender()`; without one, straight into the stream."""
         self.platform = platform
         self.sources = [f"gw-{number}" for number in range(sources)]
         self.tags = [[f"acme/lyon/l1/{source}/t{i}" for i in range(tags)] for source in self.sources]
@@ -147,21 +172,16 @@ class Witness:
         self._stop = threading.Event()
         self._rng = np.random.default_rng(1)
         self.producer = Producer(
-            self._append,
+            transport or self._append,
             shard_count=int(platform.endpoints["shards"]),
             clock=self.clock,
             on_delivered=self._note,
-            folder=folder,
         )
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _append(self, entries: Sequence[Any]) -> list[int]:
         if self._stream is None:
-            self._stream = ValkeyStream(
-                self.platform.endpoints["stream_url"],
-                shard_count=int(self.platform.endpoints["shards"]),
-                bytes_max=2**31,
-            )
+            self._stream = self.platform.stream()
         try:
             return self._stream.append(entries)
         except Unavailable:
@@ -193,28 +213,29 @@ class Witness:
         self.producer.close(30.0)
 
 
-@pytest.fixture
-def settings() -> dict[str, str]:
-    return {
-        "MILLRACE_API_PORT": str(free_port()),
-        "MILLRACE_DASHBOARD": "false",
-        "MILLRACE_SHARDS": "4",
-        "MILLRACE_SEGMENT_AGE_S": "3",
-        "MILLRACE_OWNERSHIP_S": "2",
-        "MILLRACE_DISK_FREE_MIN": "128MiB",
-    }
+def until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Wait for something that must come to pass; bounded."""
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_s, f"not within {timeout_s} s: {what}"
+        time.sleep(0.1)
 
 
-@pytest.fixture
-def platform(tmp_path: Path, settings: dict[str, str]) -> Iterator[Platform]:
-    running = Platform(tmp_path / "home", settings)
-    running.start()
-    yield running
-    running.stop()
+def check_equal(platform: Platform, told: set[tuple[str, int]]) -> None:
+    """The platform's own recount, then ours: all that was answered is there, nothing is there twice."""
+    code, report = platform.verify("--full")
+    assert code == 0, report
+    archived = platform.archived()
+    assert told, "the witness was told nothing"
+    lost = [key for key in told if key not in archived]
+    assert not lost, f"{len(lost)} of {len(told)} answered readings are lost, the first is {lost[:1]}"
+    twice = [key for key, count in archived.items() if count > 1]
+    assert not twice, f"{len(twice)} readings are there twice, the first is {twice[:1]}"
 
 
-@pytest.fixture
-def rng(request: pytest.FixtureRequest) -> random.Random:
-    seed = int(os.environ.get("MILLRACE_TEST_SEED", "0")) or random.SystemRandom().randrange(2**31)
-    print(f"MILLRACE_TEST_SEED={seed}")
-    return random.Random(seed)
+def patched(folder: Path, module: str, code: str) -> str:
+    """PYTHONPATH of a start whose processes run `code` first where their command line names `module`."""
+    folder.mkdir()
+    lines = "".join(f"    {line}\n" for line in code.splitlines())
+    (folder / "sitecustomize.py").write_text(f"import sys\nif {module!r} in ' '.join(sys.orig_argv):\n{lines}")
+    return str(folder)

@@ -1,0 +1,94 @@
+"""A source that dies raises its alarm in time; a stream that is away raises none."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from millrace.assets.tag import AssetModel, SourceModel, TagModel
+from millrace.clock import EdgeClock
+from tests.simulation.real_platform import Platform, Witness, check_equal, until
+
+LIMIT_S = 4.0
+GRACE_S = 2.0
+DEAD = "dead-pump"
+DEAD_TAG = "acme/lyon/l1/dead-pump/t0"
+
+
+def model(witness: Witness) -> AssetModel:
+    """Every source of the witness, and one that will die: silent for four seconds is silent."""
+    limit_us = round(LIMIT_S * 1e6)
+    sources = [SourceModel(name=name, silence_us=limit_us) for name in (*witness.sources, DEAD)]
+    tags = [
+        TagModel(path=tag, source=name, period_us=50_000, silence_us=limit_us)
+        for name, own in zip(witness.sources, witness.tags, strict=True)
+        for tag in own
+    ]
+    tags.append(TagModel(path=DEAD_TAG, source=DEAD, period_us=50_000, silence_us=limit_us))
+    return AssetModel(sources=tuple(sources), tags=tuple(tags))
+
+
+def silent(platform: Platform, state: str) -> list[dict[str, Any]]:
+    """Alarms about silence, as an operator asks for them."""
+    with platform.client() as client:
+        answer = client.get("/v1/alarms", params={"state": state, "limit": 1000})
+    assert answer.status_code == 200, answer.text
+    return [alarm for alarm in answer.json()["alarms"] if alarm["rule"] in ("source_silent", "tag_silent")]
+
+
+def say(witness: Witness, seconds: float) -> int:
+    """The doomed source speaks for a while; when it last did."""
+    end_s = time.monotonic() + seconds
+    last_us = 0
+    while time.monotonic() < end_s:
+        last_us = witness.clock.now_us()
+        witness.producer.send(DEAD, [DEAD_TAG], np.array([last_us]), np.array([1.0]))
+        time.sleep(0.1)
+    return last_us
+
+
+@pytest.mark.requirement("S-17")
+def test_a_dead_source_raises_its_alarm_within_its_limit_and_two_seconds(platform: Platform) -> None:
+    witness = Witness(platform)
+    platform.publish(model(witness))
+    witness.start()
+    last_us = say(witness, 3.0)
+    until(lambda: bool(silent(platform, "active")), LIMIT_S + 20, "an alarm")
+    seen_us = EdgeClock().now_us()
+    alarms = silent(platform, "all")
+    print(f"seen {(seen_us - last_us) / 1e6:.2f} s after the last word, limit {LIMIT_S} s")
+    assert {alarm["source"] for alarm in alarms} == {DEAD}
+    raised = [alarm["raised_us"] for alarm in alarms if alarm["rule"] == "source_silent"]
+    assert len(raised) == 1
+    # On the shard's own clock, so a busy machine cannot fail it.
+    assert LIMIT_S * 1e6 <= raised[0] - last_us <= (LIMIT_S + GRACE_S) * 1e6
+    say(witness, 1.0)
+    until(lambda: not silent(platform, "active"), 10.0, "the source's return")
+    witness.close()
+
+
+@pytest.mark.long
+@pytest.mark.requirement("S-17")
+def test_twenty_seconds_without_a_stream_raise_no_silence(platform: Platform) -> None:
+    witness = Witness(platform)
+    platform.publish(model(witness))
+    witness.start()
+    stop = threading.Event()
+    speaker = threading.Thread(target=lambda: [say(witness, 0.3) for _ in iter(stop.is_set, True)], daemon=True)
+    speaker.start()
+    time.sleep(4)
+    assert platform.kill("stream", signal.SIGSTOP)
+    time.sleep(20)
+    assert platform.kill("stream", signal.SIGCONT)
+    time.sleep(12)
+    stop.set()
+    speaker.join(5)
+    heard = silent(platform, "all")
+    witness.close()
+    assert not heard, heard
+    check_equal(platform, witness.told)
