@@ -46,9 +46,12 @@ security: $(VENV)/.dev ## bandit over what is shipped
 	$(BIN)/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml src
 
 .PHONY: bench-small
-bench-small: $(VENV)/.dev ## the micro benchmarks, a minute or two
-	@for file in $$(find benchmarks/micro -name '*.py' -not -name '__init__.py' | sort); do \
-	  module=$${file%.py}; echo "== $$module"; $(BIN)/python -m "$${module//\//.}"; done
+bench-small: $(VENV)/.dev ## the micro benchmarks at a small size, two minutes or so
+	$(BIN)/python -m benchmarks.micro.decode
+	$(BIN)/python -m benchmarks.micro.kernels --tags 1000 10000 --rounds 20
+	$(BIN)/python -m benchmarks.micro.append
+	$(BIN)/python -m benchmarks.micro.archive --minutes 3
+	$(BIN)/python -m benchmarks.micro.postgres_sink --seconds 8
 
 .PHONY: docs
 docs: $(VENV)/.dev ## write docs/settings.md and docs/requirements.md again

@@ -25,6 +25,8 @@ from benchmarks.pipeline.machine import Usage, durability
 from benchmarks.pipeline.plant import client, first_line, free_port, last_line, recount, wait_ready
 
 SETTLE_S = 60.0
+CORRECTNESS = {"nothing_missing", "backlog_whole", "verify_equal", "only_202_and_429", "retry_after_always"}
+CORRECTNESS_ONLY = "fail for what is lost or wrong alone, and only report times (small runs on a busy machine)"
 LEDGER = """
 SELECT source.name, sum(received - duplicate) FROM ledger JOIN source ON source.id = ledger.source_id GROUP
 BY 1
@@ -42,11 +44,17 @@ def main() -> int:
         "--around", type=float, default=60.0, help="seconds before and after at half the limit"
     )
     parser.add_argument("--sources", type=int, default=50)
+    parser.add_argument("--correctness-only", action="store_true", help=CORRECTNESS_ONLY)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="millrace-load-") as folder:
         report = measure(chosen, Path(folder) / "home")
     print(json.dumps(report, indent=2))
-    return 0 if all(report["held"].values()) else 1
+    return exit_code(report["held"], chosen.correctness_only)
+
+
+def exit_code(held: dict[str, bool], correctness_only: bool) -> int:
+    """1 if a promise was broken: any, or only those that hold on the slowest machine too."""
+    return 0 if all(ok for name, ok in held.items() if name in CORRECTNESS or not correctness_only) else 1
 
 
 def measure(chosen: argparse.Namespace, home: Path) -> dict[str, Any]:

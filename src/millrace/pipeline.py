@@ -18,6 +18,7 @@ from typing import Protocol
 from millrace import telemetry
 from millrace.batch import Output, Record
 from millrace.clock import Clock
+from millrace.errors import Unavailable
 from millrace.shard_run import ShardRun
 from millrace.sinks.contract import Sink
 from millrace.store_thread import StoreThread
@@ -86,7 +87,11 @@ class Pipeline:
         if not after:
             self._clock.sleep(self._pace.idle_wait_s)
             return 0
-        got = self._stream.read(after, count_max=RECORDS_PER_READ, wait_s=self._pace.idle_wait_s)
+        try:
+            got = self._stream.read(after, count_max=RECORDS_PER_READ, wait_s=self._pace.idle_wait_s)
+        except Unavailable as error:  # the read has paused; leases and snapshots go on meanwhile
+            log.warning("stream_away", error=str(error))
+            return 0
         for shard, records in got.items():
             self._advance(self._shards.runs[shard], records)
         return sum(len(records) for records in got.values())

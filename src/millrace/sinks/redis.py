@@ -275,11 +275,11 @@ class RedisSink:
         try:
             for shard in shards:
                 if not self._shards[shard].seeded:
-                    self._publish_all(shard)
+                    self._publish_all(shard, blobs)
             lost = self._send(self._behind_seed(blobs))
             for shard in lost:
                 log.info("real_time_store_is_empty", shard=shard)
-                self._publish_all(shard)
+                self._publish_all(shard, blobs)
             self._send(self._behind_seed([blob for blob in blobs if blob.shard in lost]), anew=lost)
             self._publish_latest_if_due(shards)
         except OutOfMemoryError as error:
@@ -339,8 +339,11 @@ class RedisSink:
             self._sha = str(self._client.script_load(_PUBLISH))
         return self._sha
 
-    def _publish_all(self, number: int) -> None:
-        """Tag table, latest values and, where the store has no log of the shard, the raw window."""
+    def _publish_all(self, number: int, said: Sequence[LiveBlob]) -> None:
+        """Tag table, latest values and, where the store has no log of the shard, the raw window.
+
+        `said`: what is about to be said; the window may hold its readings already, and then carries its events.
+        """
         shard = self._shards[number]
         begins = shard.window_due or not self._client.exists(names.fence_key(number))
         seed = self._reseed(number) if self._reseed else Seed(shard.position, shard.time_us, [], shard.latest)
@@ -353,8 +356,10 @@ class RedisSink:
             return
         self._client.delete(names.live_key(number))
         waiting: list[LiveBlob] = []
+        tags = seed.tags  # in the first blob: who follows since before this start has read no tag table
         for part in seed.window:
             for blob in self._window_blobs(number, shard, part):
+                blob.tags, tags = tags, []
                 waiting.append(blob)
                 if len(waiting) >= WINDOW_PIPELINE_MAX or sum(map(len, waiting)) >= PART_ROWS:
                     self._send_window(waiting)
@@ -438,6 +443,13 @@ class RedisSink:
                 self._client.xtrim(names.live_key(number), maxlen=len(shard.sizes) // 2, approximate=True)
         except ValkeyError as worse:
             self._away(worse)
+
+
+def _carry(blob: LiveBlob, shard: _Shard, said: Sequence[LiveBlob]) -> None:
+    """The window's first blob names every tag: a reader that was here before the first owner learns them here."""
+    blob.tags = list(shard.tags.values())
+    blob.anomalies = [event for told in said for event in told.anomalies]
+    blob.alarms = [event for told in said for event in told.alarms]
 
 
 def _concerned(shard: _Shard, slot: int, source: int) -> tuple[str, str]:

@@ -12,10 +12,11 @@ from typing import Any, Final
 from millrace.batch import Record
 from millrace.stream.position import arrival_us, id_of, position_of
 
-FIRST_COUNT: Final = 32
-"""Records a shard in the first call: 32 x 1 MB x shards is the worst answer of a server."""
-READ_BYTES_MAX: Final = 64_000_000
-"""No further call once an answer holds this much."""
+FIRST_COUNT: Final = 8
+"""Records a shard in the first call: 8 x 1 MB x shards is the worst answer of a server."""
+READ_BYTES_MAX: Final = 4_000_000
+"""No further call once an answer holds this much: about 300,000 readings, a sixth of a second of work. More, and
+a backlog in one shard would delay the live readings of its neighbours."""
 ROUNDS_MAX: Final = 8
 
 

@@ -100,7 +100,8 @@ def test_a_record_that_kills_its_worker_three_times_is_quarantined_and_the_shard
     tmp_path: Any, settings: dict[str, str]
 ) -> None:
     """The record is one that a build for tests dies of: see `poison` in the worker's environment."""
-    platform = Platform(tmp_path / "home", {**settings, "PYTHONPATH": patched(tmp_path / "poison", "millrace.worker", POISON)})
+    poison = patched(tmp_path / "poison", "millrace.worker", POISON)
+    platform = Platform(tmp_path / "home", {**settings, "PYTHONPATH": poison})
     platform.start()
     try:
         witness = Witness(platform)

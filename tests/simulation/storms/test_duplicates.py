@@ -48,7 +48,8 @@ def post(client: httpx.Client, data: bytes, **headers: str) -> dict[str, Any]:
 
 def ledger(platform: Platform, column: str, source: str) -> int:
     rows = platform.query(
-        f"SELECT coalesce(sum({column}), 0)::bigint FROM ledger l JOIN source s ON s.id = l.source_id WHERE s.name = %s",
+        f"SELECT coalesce(sum({column}), 0)::bigint FROM ledger l JOIN source s ON s.id = l.source_id "
+        "WHERE s.name = %s",
         source,
     )
     return int(rows[0][0])
