@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.workloads import SECOND_US, Workload, source_edges
+from benchmarks.workloads import Workload, source_edges
 from millrace.accounting import hash_rows, tag_hash
 from millrace.batch import (
     ALARM,
@@ -29,7 +29,7 @@ from millrace.batch import (
     ValueKind,
     empty,
 )
-from millrace.clock import EdgeClock
+from millrace.clock import SECOND_US, EdgeClock
 from millrace.durable import make_folders
 from millrace.settings import Settings
 from millrace.sinks.archive import ArchiveSink

@@ -14,14 +14,13 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
+from benchmarks.workloads import Workload
 from millrace.accounting import tag_hash
 from millrace.assets.tag import CLASSES
 from millrace.batch import I64, DataClass, Rows
 from millrace.schema.partitions import WIDTH_US, existing, name_of, start_of
 from millrace.sinks.postgres.rollups import ROLLUP
 from millrace.stream.contract import shard_of
-
-from benchmarks.workloads import Workload
 
 READINGS_PER_WINDOW: Final = 60
 
@@ -86,15 +85,25 @@ def _make(
         "to_us": sql.Literal(start_us + WIDTH_US[table]),
     }
     for statement in (
-        "CREATE TABLE {child} (LIKE {parent} INCLUDING ALL EXCLUDING INDEXES)",
-        "",
-        "ALTER TABLE {child} ADD PRIMARY KEY (tag_id, window_us)",
-        "ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES FROM ({from_us}) TO ({to_us})",
+        sql.SQL("CREATE TABLE {child} (LIKE {parent} INCLUDING ALL EXCLUDING INDEXES)").format(**parts),
+        None,
+        sql.SQL("ALTER TABLE {child} ADD {key}").format(**parts, key=sql.SQL(_key(connection, table))),
+        sql.SQL(
+            "ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES FROM ({from_us}) TO ({to_us})"
+        ).format(**parts),
     ):
-        if statement:
-            connection.execute(sql.SQL(statement).format(**parts))
-        else:
+        if statement is None:
             _copy(connection, name_of(table, start_us), tag_ids, windows, width_us)
+        else:
+            connection.execute(statement)
+
+
+def _key(connection: psycopg.Connection[Any], table: str) -> Any:
+    """The primary key as the product's schema defines it."""
+    row = connection.execute(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'p'", [table]
+    ).fetchone()
+    return row[0] if row else ""
 
 
 def _copy(connection: psycopg.Connection[Any], table: str, tag_ids: I64, windows: range, width_us: int) -> None:

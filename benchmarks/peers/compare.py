@@ -17,18 +17,22 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
 from benchmarks.peers import job
+from benchmarks.peers.ours import ours
 from millrace.local.servers import running
 from millrace.settings import Settings
 
 HERE: Final = Path(__file__).parent
 RUN_S_MAX: Final = 900.0
+OURS: Final = "millrace"
+AGE_S: Final = 3_600
+"""How old the file's readings are: late enough to be a file, early enough for every store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class Outcome:
     postgres_cpu_s: float
     equal: bool
     detail: str = ""
+    parts: dict[str, float] = field(default_factory=dict)
+    """CPU seconds by process, where there are several."""
 
     @property
     def readings_per_cpu_s(self) -> float:
@@ -72,16 +78,14 @@ Run = Callable[[str, str], float]
 """(file, PostgreSQL URL) -> CPU seconds of the engine; returns once all rows are committed."""
 
 
-def run_ours(file: str, url: str) -> float:
-    """The platform as shipped (durable stream, accounting, archive) over the same file; CPU seconds of its
-    processes.
-
-    To be wired where the whole platform is composed: send `file` to a running platform, wait until
-    `applied` has passed its last reading, and copy the platform's 1 s rollups of those tags into
-    `peer_rollup` of `url`, outside of the measured time. Its anomalies come from its own detectors, so they
-    are not compared: `compare` is told by `rollups_only`.
-    """
-    raise NotImplementedError("the platform's adapter: see the docstring")
+def run_ours(file: str, readings: int, folder: Path) -> Outcome:
+    """The platform as shipped over the same file. Its anomalies come from its own detectors: only rollups are
+    compared, bit for bit."""
+    with ours(folder) as platform:
+        return compare(
+            OURS, platform.run, file, platform.url,
+            readings=readings, rollups_only=True, collect=platform.collect, parts=platform.cpu_s,
+        )  # fmt: skip
 
 
 def run_engine(engine: Engine, python: Path) -> Run:
@@ -102,9 +106,17 @@ def run_engine(engine: Engine, python: Path) -> Run:
 
 
 def compare(
-    name: str, run: Run, file: str, url: str, *, readings: int, rollups_only: bool = False
+    name: str,
+    run: Run,
+    file: str,
+    url: str,
+    *,
+    readings: int,
+    rollups_only: bool = False,
+    collect: Callable[[], None] = lambda: None,
+    parts: dict[str, float] | None = None,
 ) -> Outcome:
-    """One run, checked row for row before its time counts."""
+    """One run, checked row for row before its time counts. `collect` brings the rows to where they are compared."""
     job.prepare(url)
     postgres_before_s = postgres_cpu_s()
     began_s = time.perf_counter()
@@ -114,8 +126,9 @@ def compare(
         return Outcome(name, readings, 0, 0, 0, equal=False, detail=str(error)[-400:])
     wall_s = time.perf_counter() - began_s
     postgres_s = postgres_cpu_s() - postgres_before_s
+    collect()
     detail = differences(file, url, rollups_only=rollups_only)
-    return Outcome(name, readings, wall_s, cpu_s, postgres_s, equal=not detail, detail=detail)
+    return Outcome(name, readings, wall_s, cpu_s, postgres_s, equal=not detail, detail=detail, parts=parts or {})
 
 
 def differences(file: str, url: str, *, rollups_only: bool) -> str:
@@ -159,7 +172,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/readings.ndjson"
-        job.write_file(file, arguments.readings, arguments.tags)
+        start_us = (int(time.time()) - AGE_S) * 1_000_000
+        job.write_file(file, arguments.readings, arguments.tags, start_us=start_us)
         with running(Settings(home=Path(folder) / "home")) as (_, servers):
             outcomes = [
                 compare(
@@ -169,6 +183,8 @@ def main() -> None:
                 for engine in ENGINES
                 if not arguments.engines or engine.name in arguments.engines
             ]  # fmt: skip
+        if not arguments.engines or OURS in arguments.engines:
+            outcomes.append(run_ours(file, arguments.readings, Path(folder)))
     show([asdict(outcome) for outcome in outcomes], outcomes, as_json=arguments.json)
 
 
@@ -182,6 +198,8 @@ def show(rows: list[dict[str, Any]], outcomes: list[Outcome], *, as_json: bool) 
             f"{one.readings_per_cpu_s:15,.0f} {one.cpu_s:7.2f} {one.postgres_cpu_s:17.2f} {one.wall_s:7.2f}"
         )
         print(f"{one.engine:26} {numbers}  {'equal' if one.equal else one.detail}")
+        if one.parts:
+            print(f"{'':26} CPU s by process: {', '.join(f'{kind} {s:.2f}' for kind, s in sorted(one.parts.items()))}")
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def prepare(url: str) -> None:
         connection.execute(SCHEMA)
 
 
-def write_file(path: str, readings: int, tags: int, seed: int = 1) -> None:
+def write_file(path: str, readings: int, tags: int, seed: int = 1, start_us: int = START_US) -> None:
     """NDJSON in order of time: every tag each 100 ms, a level with noise, one value in 2,000 far off."""
     rng = random.Random(seed)
     names = [
@@ -161,7 +161,7 @@ def write_file(path: str, readings: int, tags: int, seed: int = 1) -> None:
     with open(path, "w") as file:
         for number in range(readings):
             tag = number % tags
-            ts_us = START_US + number // tags * 100_000 + tag * (100_000 // tags)
+            ts_us = start_us + number // tags * 100_000 + tag * (100_000 // tags)
             away = 30.0 if rng.random() < 0.0005 else rng.gauss(0.0, 0.5)
             file.write(f'{{"tag":"{names[tag]}","ts":{ts_us},"value":{round(levels[tag] + away, 3)}}}\n')
 

@@ -230,7 +230,7 @@ def check_span(stream: Stream, shard: int, *, applied: int, snapshot: int) -> No
             f"shard {shard}: the stream ends at {span.newest}, but PostgreSQL has applied up to {applied}: "
             "the stream's files are older than the database. Put the right files back, or `millrace reset`"
         )
-    if snapshot and span.first > snapshot:
+    if span.first > snapshot if snapshot else span.trimmed:
         raise DataFolderError(
             f"shard {shard}: the stream begins at {span.first}, after the snapshot at {snapshot}: records are missing. "
             "Put the right files back, or `millrace reset`"

@@ -55,7 +55,11 @@ class ShardRun:
     candidate: Candidate | None = None
     snapshot_due_s: float = 0.0
     window: deque[tuple[int, int, Rows]] = field(default_factory=deque)  # (first, last, READING): not archived yet
+    _window_to: int = field(init=False)
     _introduced: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._window_to = self.position
 
     @property
     def state(self) -> ShardState:
@@ -74,7 +78,9 @@ class ShardRun:
                 self.deaths.survived(self.shard, last)
             self.position = last
             for output in outputs:
-                self.window.append((output.first_position, output.position, output.readings))
+                # From just behind the one before: positions have gaps, the window has none.
+                self.window.append((self._window_to + 1, output.position, output.readings))
+                self._window_to = output.position
                 yield output
 
     def _parts(self, records: Sequence[Record]) -> Iterator[tuple[Sequence[Record], bool]]:

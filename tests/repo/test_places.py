@@ -16,12 +16,16 @@ FILES = sorted(
 )
 FORBIDDEN = {"utils", "util", "core", "common", "helpers", "helper", "misc"}
 FILE_LINES_MAX = 400
+TEST_LINES_MAX = 500  # laws over one noun stay together
+
+# Files that hold more than one idea as yet, with the length that they may not pass; this list shrinks.
+TO_BE_CUT = {"src/millrace/sinks/redis.py": 500, "src/millrace/api/live.py": 450}
 
 # A noun that is tested elsewhere than under its own name; this list shrinks.
 TESTED_AS = {"dashboard": "browser", "sinks": "sinks"}
 
-# Reasons that no test mentions yet; this list shrinks.
-UNTESTED_REASONS: set[str] = set()
+# Reasons that no test mentions yet; this list shrinks. WRONG_UNIT: no protocol brings a unit with a reading so far.
+UNTESTED_REASONS = {"WRONG_UNIT"}
 
 
 def nouns() -> list[str]:
@@ -48,12 +52,13 @@ def test_test_folders_are_no_packages() -> None:
 
 
 def test_files_are_short_enough_to_be_read() -> None:
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for path in FILES
-        if (lines := path.read_text().count("\n")) > FILE_LINES_MAX
-    }
-    assert long == {}
+    lines = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in FILES}
+    assert {name: count for name, count in lines.items() if count > _lines_max(name)} == {}
+    assert {name for name in TO_BE_CUT if lines.get(name, 0) <= FILE_LINES_MAX} == set(), "take it off the list"
+
+
+def _lines_max(name: str) -> int:
+    return TEST_LINES_MAX if name.startswith("tests/") else TO_BE_CUT.get(name, FILE_LINES_MAX)
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))

@@ -62,7 +62,9 @@ class Platform:
         until = time.monotonic() + READY_S
         while time.monotonic() < until:
             if self.process.poll() is not None:
-                raise AssertionError(f"millrace up ended: {(self.home.parent / 'up.log').read_text()[-2000:]}")
+                raise AssertionError(
+                    f"millrace up ended: {(self.home.parent / 'up.log').read_text()[-2000:]}"
+                )
             found = self._read()
             if found and found["ready"] and found["pid"] == self.process.pid:
                 self.endpoints = found
@@ -193,7 +195,9 @@ class Witness:
         for outgoing, delivery in outcomes:
             if delivery.outcome is Outcome.TAKEN:
                 frame = frame_codec.decode(outgoing.data)
-                self.told.update((frame.tags[tag], int(ts)) for tag, ts in zip(frame.tag, frame.ts_us, strict=True))
+                self.told.update(
+                    (frame.tags[tag], int(ts)) for tag, ts in zip(frame.tag, frame.ts_us, strict=True)
+                )
 
     def start(self) -> None:
         self.producer.start()
@@ -237,5 +241,7 @@ def patched(folder: Path, module: str, code: str) -> str:
     """PYTHONPATH of a start whose processes run `code` first where their command line names `module`."""
     folder.mkdir()
     lines = "".join(f"    {line}\n" for line in code.splitlines())
-    (folder / "sitecustomize.py").write_text(f"import sys\nif {module!r} in ' '.join(sys.orig_argv):\n{lines}")
+    (folder / "sitecustomize.py").write_text(
+        f"import sys\nif {module!r} in ' '.join(sys.orig_argv):\n{lines}"
+    )
     return str(folder)

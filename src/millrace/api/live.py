@@ -35,6 +35,7 @@ log = telemetry.logger(__name__)
 
 BLOCK_MS = 500
 BLOBS_A_TURN = 256
+LOAD_AGAIN_S = 1.0
 RETRY_S = (0.1, 0.2, 0.5, 1.0)
 EVENTS_KEPT = 10_000
 SUBSCRIBERS_MAX = 256
@@ -107,6 +108,7 @@ class LiveFollower:
         self.turn = 0
         self.ready = threading.Event()
         self.connected = False
+        self._load_again_s = 0.0  # when to read the published values again; 0: not due
         self.visible = LatencyWindow()
         self.lag = LagMeter(shard_count)
         self.rows = 0
@@ -132,6 +134,7 @@ class LiveFollower:
                     self._load()
                     self.connected = True
                 self._read_turn()
+                self._load_if_due()
                 failures = 0
             except ValkeyError as error:
                 if self.connected or failures == 0:
@@ -150,6 +153,12 @@ class LiveFollower:
         for shard in range(len(self._shards)):
             with self._lock:
                 self._load_shard(shard, found[shard], found[shard + len(keys)])
+
+    def _load_if_due(self) -> None:
+        """An owner that began after us has published its latest values behind the tags that it introduced."""
+        if self._load_again_s and self._clock.monotonic_s() >= self._load_again_s:
+            self._load_again_s = 0.0
+            self._load()
 
     def _load_shard(self, shard: int, latest: bytes | None, tags: bytes | None) -> None:
         view = self._shards[shard]
@@ -207,6 +216,7 @@ class LiveFollower:
         view = self._shards[shard]
         if blob.tags:
             self._learn(shard, blob.tags)
+            self._load_again_s = self._clock.monotonic_s() + LOAD_AGAIN_S
         if not view.window.add(blob, self.turn):
             return False
         self.rows += len(blob)

@@ -98,10 +98,14 @@ def unauthorized(detail: str) -> Problem:
 
 
 def store_away(what: str) -> Problem:
+    return unavailable(f"{what} does not answer at the moment")
+
+
+def unavailable(detail: str) -> Problem:
     return Problem(
         503,
         "store_unavailable",
-        f"{what} does not answer at the moment",
+        detail,
         what_to_do="try again in a moment",
         headers={"Retry-After": "1"},
     )
@@ -142,7 +146,7 @@ async def _ours(request: Request, error: Exception) -> Response:
         status = 413 if error.reason in {"compression_bomb", "record_too_large", "too_many_readings"} else 400
         return Problem(status, error.reason, error.detail).response()
     if isinstance(error, Unavailable):
-        return store_away(str(error)).response()
+        return unavailable(str(error)).response()
     return await _fault(request, error)
 
 

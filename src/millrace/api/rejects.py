@@ -171,4 +171,4 @@ def _text(text: str) -> str:
 
 def _known(reason: str) -> None:
     if reason and reason not in REASON_NAMES:
-        raise bad_parameter("reason", reason, "a reason of a reject" + nearest(reason, REASON_NAMES))
+        raise bad_parameter("reason", reason, f"one of {', '.join(REASON_NAMES)}{nearest(reason, REASON_NAMES)}")

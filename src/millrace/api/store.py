@@ -92,4 +92,4 @@ async def in_thread(executor: Executor, call: Callable[..., T], *arguments: Any)
     try:
         return await asyncio.wait_for(future, QUERY_WAIT_S)
     except TimeoutError:
-        raise StoreUnavailable(f"no answer within {QUERY_WAIT_S:g} s") from None
+        raise StoreUnavailable(f"PostgreSQL gave no answer within {QUERY_WAIT_S:g} s") from None

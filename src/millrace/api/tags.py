@@ -22,6 +22,7 @@ from millrace.batch import TAG_LENGTH_MAX, TagInfo, ValueKind
 router = APIRouter(tags=["tags"])
 
 EQUIPMENT_TAGS_MAX = 2_000
+SCAN_AT_ONCE = 2_000  # each look joins and sorts the whole model, so a few large ones
 SCAN_MAX = 20_000  # rows looked at for one page of a pattern with `*` in the middle
 
 PathPattern = Annotated[
@@ -82,12 +83,13 @@ def _page(
     match = compiled(pattern) if pattern else None
     found: list[dict[str, Any]] = []
     seen = 0
+    at_once = limit + 1 if match is None else max(limit + 1, SCAN_AT_ONCE)
     while seen < SCAN_MAX:
-        bounds = {"path": after[0], "source": after[1], "prefix": literal_prefix(pattern), "limit": limit + 1}
+        bounds = {"path": after[0], "source": after[1], "prefix": literal_prefix(pattern), "limit": at_once}
         rows = store.rows(LIST_TAGS, bounds)
         seen += len(rows)
         found += [row for row in rows if match is None or match.fullmatch(row["path"])]
-        if len(found) > limit or len(rows) <= limit:
+        if len(found) > limit or len(rows) < at_once:
             return found[:limit], len(found) > limit
         after = (rows[-1]["path"], rows[-1]["source"])
     return found[:limit], True

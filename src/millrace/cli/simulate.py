@@ -30,7 +30,10 @@ def simulate(
     ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="Handed on to the plant, after --.")] = None,
 ) -> None:
-    """Break something in the plant that runs, or run a plant or a scenario against the running platform."""
+    """Break something in the plant that runs, or run a plant or a scenario against the running platform.
+
+    Detectors learn a tag first, for 60 to 200 readings: a fault in a plant's first minutes is not seen.
+    """
     settings, endpoints = running(home)
     if fault or clear:
         _order(settings.home, fault, equipment, duration_s, clear=clear)

@@ -46,6 +46,11 @@ def short_path(path: str) -> str:
     return "/".join(path.split("/")[-3:])
 
 
+def below_enterprise(path: str) -> str:
+    """Everything but the first level, which all tags of a page share; a name without levels as it is."""
+    return path.partition("/")[2] or path
+
+
 def grid(left: int = 46, bottom: int = 24) -> dict[str, Any]:
     return {"left": left, "right": 14, "top": 14, "bottom": bottom}
 

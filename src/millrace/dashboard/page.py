@@ -16,7 +16,7 @@ TILES = ("rate", "lag", "visible", "durable", "stored", "rejected", "disk")
 STYLE = """
 <style>
 :root{--page:#f3f5f8;--card:#fff;--ink:#16202e;--soft:#5d6878;--line:#dfe4ea}
-.body--dark{--page:#0f141b;--card:#182029;--ink:#e8edf4;--soft:#8b95a5;--line:#27313d}
+.body--dark{color-scheme:dark;--page:#0f141b;--card:#182029;--ink:#e8edf4;--soft:#8b95a5;--line:#27313d}
 body{background:var(--page)!important;color:var(--ink)}
 .nicegui-content{padding:14px 18px!important;gap:12px!important;max-width:1680px;margin:0 auto}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 14px}
@@ -204,9 +204,9 @@ class LivePage:
     def _anomaly_row(self, row: dict[str, Any]) -> None:
         line = self._anomaly_line(
             figures.clock(row["start_us"]),
-            row["detector"],
-            figures.short_path(row["path"] or row["source"]),
-            f"{row['score']:.3g} ×",
+            row["detector"].replace("_", " "),
+            figures.below_enterprise(row["path"] or row["source"]),
+            f"{row['score']:.2f} ×",
             row["state"].replace("_", " "),
         )
         with line:

@@ -33,6 +33,7 @@ class FaultOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     duration_s: float = 120.0
     magnitude: float = 8.0
     period_s: float = 30.0
+    first_only: bool = False  # of all machines that the pattern means, only the plant's first
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,25 +61,25 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     struck: tuple[Struck, ...] = ()
 
 
+def _preset(kind: str, pattern: str, duration_s: float, magnitude: float = 8.0) -> FaultOrder:
+    """A fault of the plant's first machine of that name."""
+    return FaultOrder(kind=kind, pattern=pattern, duration_s=duration_s, magnitude=magnitude, first_only=True)
+
+
 # What "break a pump" means: a machine kind's typical failures. The pattern is the first such machine of the
 # plant.
 PRESETS: Final[dict[str, tuple[FaultOrder, ...]]] = {
     "pump": (
-        FaultOrder(kind="bearing-wear", pattern="*/pump-01", duration_s=300, magnitude=60),
-        FaultOrder(kind="drift", pattern="*/pump-01/flow", duration_s=300, magnitude=-12),
+        _preset("spike", "*/pump-01/vibration-nde", 120, 30),  # knocks at once, wears over two minutes
+        _preset("bearing-wear", "*/pump-01", 120, 60),
+        _preset("drift", "*/pump-01/flow", 120, -12),
     ),
-    "press": (
-        FaultOrder(kind="drift", pattern="*/press-01/hydraulic-pressure", duration_s=180, magnitude=-6),
-    ),
-    "oven": (FaultOrder(kind="step", pattern="*/oven-01/zone-2-temp", duration_s=180, magnitude=30),),
-    "robot": (
-        FaultOrder(kind="oscillation", pattern="*/robot-01/axis-1-current", duration_s=120, magnitude=12),
-    ),
-    "conveyor": (FaultOrder(kind="stuck", pattern="*/conveyor-01/belt-speed", duration_s=180),),
-    "compressor": (
-        FaultOrder(kind="step", pattern="*/compressor-01/network-pressure", duration_s=120, magnitude=-15),
-    ),
-    "gateway": (FaultOrder(kind="source-dropout", pattern="*/pump-01/*", duration_s=60),),
+    "press": (_preset("drift", "*/press-01/hydraulic-pressure", 180, -6),),
+    "oven": (_preset("step", "*/oven-01/zone-2-temp", 180, 30),),
+    "robot": (_preset("oscillation", "*/robot-01/axis-1-current", 120, 12),),
+    "conveyor": (_preset("stuck", "*/conveyor-01/belt-speed", 180),),
+    "compressor": (_preset("step", "*/compressor-01/network-pressure", 120, -15),),
+    "gateway": (_preset("source-dropout", "*/pump-01/*", 60),),
 }
 
 
@@ -106,7 +107,8 @@ def _moved(order: FaultOrder, equipment: str) -> FaultOrder:
     if not equipment:
         return order
     tag = order.pattern.split("/", 2)[2:]
-    return msgspec.structs.replace(order, pattern="/".join((equipment.rstrip("/"), *tag)))
+    pattern = "/".join((equipment.rstrip("/"), *tag))
+    return msgspec.structs.replace(order, pattern=pattern, first_only=False)
 
 
 def folder_of(home: Path) -> Path:
@@ -116,7 +118,7 @@ def folder_of(home: Path) -> Path:
 def order(home: Path, command: Command, *, wait_s: float = 5.0) -> Answer:
     """Hand a command to the running simulator and wait for its answer.
 
-    DataFolderError when none takes it in time; SettingError when it refused.
+    DataFolderError when none takes it in time; MillraceError, in its words, when it refused.
     """
     folder = folder_of(home)
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,7 @@ def order(home: Path, command: Command, *, wait_s: float = 5.0) -> Answer:
             answer = msgspec.json.decode(answer_path.read_bytes(), type=Answer)
             answer_path.unlink()
             if answer.error:
-                raise SettingError("simulator", got=answer.error, want="an order that it can carry out")
+                raise MillraceError(answer.error)
             return answer
         time.sleep(0.05)
     path.unlink(missing_ok=True)
@@ -186,7 +188,7 @@ def begin(faults: Faults, order: FaultOrder, now_us: int) -> Struck:
     """Add an ordered fault; its label."""
     fault = Fault(
         kind=order.kind,
-        pattern=order.pattern,
+        pattern=faults.first_machine(order.pattern) if order.first_only else order.pattern,
         start_us=now_us + round(order.after_s * SECOND_US),
         duration_us=round(order.duration_s * SECOND_US),
         magnitude=order.magnitude,

@@ -78,7 +78,8 @@ def read_dataset(path: Path) -> Dataset:
             raise SettingError(str(path), got=f"{size} bytes", want=f"at most {FILE_BYTES_MAX}")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(str(path), got=str(error), want="a CSV file that can be read as UTF-8") from None
+        got = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise SettingError(str(path), got=got, want="a CSV file that can be read as UTF-8") from None
     first = text.split("\n", 1)[0]
     rows = csv.reader(text.splitlines(), delimiter=max(";,\t", key=first.count))
     header = [signal_name(cell) for cell in next(rows, [])]

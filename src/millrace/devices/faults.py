@@ -157,6 +157,14 @@ class Faults:
         self._struck.append(Struck(fault, kind, numbers))
         return tuple(self._plant.tags[number] for number in numbers)
 
+    def first_machine(self, pattern: str) -> str:
+        """`*/pump-01/flow` on the first machine of the plant that it means; unchanged where it means none."""
+        numbers = struck_tags(self._plant, Fault("dropout", pattern, 0, 1))
+        if not len(numbers):
+            return pattern
+        equipment = self._plant.tags[int(numbers[0])].rpartition("/")[0]
+        return "/".join((equipment, *pattern.split("/", 2)[2:]))
+
     def clear(self) -> None:
         """Heal everything."""
         self._struck.clear()

@@ -83,11 +83,11 @@ def _stream(url: str, cache_url: str) -> list[Promise]:
         Promise("stream", name, config.get(name, "unknown"), wanted, "MILLRACE_STREAM_URL")
         for name, wanted in STREAM_WANTED.items()
     ]
-    apart = "another server" if run_id != cache_run_id else "the stream's server"
+    apart = "a server of its own" if run_id != cache_run_id else "the stream's server"
     return [
         *told,
         Promise("stream", "role", role, "master", "MILLRACE_STREAM_URL"),
-        Promise("cache", "server", apart, "another server", "MILLRACE_CACHE_URL"),
+        Promise("cache", "server", apart, "a server of its own", "MILLRACE_CACHE_URL"),
     ]
 
 

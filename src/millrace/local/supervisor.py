@@ -210,11 +210,13 @@ class Supervisor:
         poller = StatsPoller(endpoints.api_url, endpoints.token)
         poller.start()
         shown_s = bounded_s = time.monotonic()
+        unwritten = False
         try:
             while not self._stop.wait(WATCH_PACE_S):
                 now_s = time.monotonic()
-                if self._mend(now_s):
-                    self._write_pids(endpoints)
+                unwritten |= self._mend(now_s)
+                if unwritten:
+                    unwritten = not self._write_pids(endpoints)
                 if now_s - shown_s >= 1.0:
                     shown_s = now_s
                     self._line.show(poller.latest, now_s)
@@ -234,12 +236,25 @@ class Supervisor:
             if watched.restart_at_s is None:
                 self._note_death(watched, now_s)
             elif now_s >= watched.restart_at_s and self._servers_back(watched):
-                watched.restart_at_s = None
-                watched.launch()
-                watched.recovering = watched.answers is not None
-                telemetry.SUPERVISOR_RESTARTS.inc()
-                started = True
+                started |= self._launched(watched, now_s)
         return started
+
+    def _launched(self, watched: Watched, now_s: float) -> bool:
+        """Start it again; False while the disk is too full even for its settings."""
+        try:
+            watched.launch()
+        except OSError as error:
+            if not self._disk_full():
+                raise
+            watched.restart_at_s = now_s + DISK_FULL_WAIT_S
+            self._line.say(
+                f"{watched.child.name} cannot be started ({error}); waiting until some space is freed"
+            )
+            return False
+        watched.restart_at_s = None
+        watched.recovering = watched.answers is not None
+        telemetry.SUPERVISOR_RESTARTS.inc()
+        return True
 
     def _servers_back(self, watched: Watched) -> bool:
         """A process of ours waits for the servers: started before them, it would only die of their
@@ -277,9 +292,16 @@ class Supervisor:
     def _disk_full(self) -> bool:
         return shutil.disk_usage(self._settings.home).free < FREE_AT_START_BYTES
 
-    def _write_pids(self, endpoints: Endpoints) -> None:
+    def _write_pids(self, endpoints: Endpoints) -> bool:
+        """False when the disk is too full for it: to be done again."""
         pids = {watched.child.name: watched.child.pid for watched in self._watched}
-        endpoints_file.write(replace(endpoints, ready=True, pids=pids))
+        try:
+            endpoints_file.write(replace(endpoints, ready=True, pids=pids))
+        except OSError:
+            if not self._disk_full():
+                raise
+            return False
+        return True
 
     def _ends(self) -> str:
         return "\n".join(

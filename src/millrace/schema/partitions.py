@@ -25,6 +25,10 @@ WIDTH_US: Final = {
 }
 """Width of a partition by table; starts are multiples of it since 1970."""
 
+VACUUMED_OFTEN: Final = frozenset({names.TABLE_ROLLUP_1H})
+"""Tables whose key alone answers a history. It does so for vacuumed pages only, and a partition that nothing is written
+to any more is never vacuumed again: little may be left over."""
+
 AHEAD: Final = 2
 """Partitions kept ready beyond the current one."""
 
@@ -99,6 +103,13 @@ def _make(connection: psycopg.Connection[Any], table: str, start_us: int) -> Non
     # A leftover that was detached and not yet dropped has the name but is no partition.
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {child}").format(**parts))
     connection.execute(sql.SQL("CREATE TABLE {child} (LIKE {parent} INCLUDING ALL)").format(**parts))
+    if table in VACUUMED_OFTEN:
+        connection.execute(
+            sql.SQL(
+                "ALTER TABLE {child} SET (autovacuum_vacuum_insert_scale_factor = 0.02, "
+                "autovacuum_vacuum_insert_threshold = 20000)"
+            ).format(**parts)
+        )
     connection.execute(
         sql.SQL(
             "ALTER TABLE {parent} ATTACH PARTITION {child} FOR VALUES FROM ({from_us}) TO ({to_us})"

@@ -356,10 +356,13 @@ class RedisSink:
             return
         self._client.delete(names.live_key(number))
         waiting: list[LiveBlob] = []
+        told = [blob for blob in said if blob.shard == number]
         tags = seed.tags  # in the first blob: who follows since before this start has read no tag table
         for part in seed.window:
             for blob in self._window_blobs(number, shard, part):
                 blob.tags, tags = tags, []
+                _carry_events(blob, told)
+                told = []
                 waiting.append(blob)
                 if len(waiting) >= WINDOW_PIPELINE_MAX or sum(map(len, waiting)) >= PART_ROWS:
                     self._send_window(waiting)
@@ -445,11 +448,10 @@ class RedisSink:
             self._away(worse)
 
 
-def _carry(blob: LiveBlob, shard: _Shard, said: Sequence[LiveBlob]) -> None:
-    """The window's first blob names every tag: a reader that was here before the first owner learns them here."""
-    blob.tags = list(shard.tags.values())
-    blob.anomalies = [event for told in said for event in told.anomalies]
-    blob.alarms = [event for told in said for event in told.alarms]
+def _carry_events(blob: LiveBlob, told: Sequence[LiveBlob]) -> None:
+    """Say the events of blobs that may not be said themselves, since a window holds their readings."""
+    blob.anomalies += [event for other in told for event in other.anomalies]
+    blob.alarms += [event for other in told for event in other.alarms]
 
 
 def _concerned(shard: _Shard, slot: int, source: int) -> tuple[str, str]:

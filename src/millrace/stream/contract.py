@@ -52,11 +52,13 @@ class Headroom:
 class Span:
     """First and newest position that a shard's log holds; both 0 when it never held any.
 
-    `first` is the oldest record still there (0 if none is), `newest` the newest ever appended.
+    `first` is the oldest record still there (0 if none is), `newest` the newest ever appended; `trimmed`:
+    there were older ones.
     """
 
     first: int
     newest: int
+    trimmed: bool = False
 
 
 class Stream(Protocol):

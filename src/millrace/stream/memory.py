@@ -22,6 +22,7 @@ class _Log:
     positions: list[int] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     newest: int = 0
+    trimmed: bool = False
 
 
 class MemoryStream:
@@ -60,6 +61,7 @@ class MemoryStream:
             self._check_available()
             log = self._logs[shard]
             cut = bisect_left(log.positions, before)
+            log.trimmed |= cut > 0
             self._bytes_held -= sum(_size(record) for record in log.records[:cut])
             del log.positions[:cut], log.records[:cut]
 
@@ -67,7 +69,7 @@ class MemoryStream:
         with self._changed:
             self._check_available()
             log = self._logs[shard]
-            return Span(log.positions[0] if log.positions else 0, log.newest)
+            return Span(log.positions[0] if log.positions else 0, log.newest, log.trimmed)
 
     def headroom(self) -> Headroom:
         with self._changed:

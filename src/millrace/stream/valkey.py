@@ -132,7 +132,11 @@ class ValkeyStream:
                 return Span(0, 0)
             raise
         first = info["first-entry"]
-        return Span(position_of(first[0]) if first else 0, position_of(info["last-generated-id"]))
+        return Span(
+            position_of(first[0]) if first else 0,
+            position_of(info["last-generated-id"]),
+            trimmed=int(info["entries-added"]) > int(info["length"]),
+        )
 
     def headroom(self) -> Headroom:
         """Memory in use against the bound: what is held until trimmed, with the server's own overhead."""

@@ -116,13 +116,13 @@ def test_trim_keeps_the_record_at_its_position_and_all_after(stream: Stream) -> 
     found = everything(stream)
     assert found[0] == [str(i).encode() for i in range(123, 250)]
     assert found[1] == [b"other"]
-    assert stream.span(0) == Span(positions[123], positions[-1])
+    assert stream.span(0) == Span(positions[123], positions[-1], trimmed=True)
 
 
 def test_a_log_trimmed_empty_remembers_its_newest_position(stream: Stream) -> None:
     positions = stream.append(entries("a", "b"))
     stream.trim(0, positions[-1] + 1)
-    assert stream.span(0) == Span(0, positions[-1])
+    assert stream.span(0) == Span(0, positions[-1], trimmed=True)
     assert everything(stream)[0] == []
     (after,) = stream.append(entries("c"))
     assert after > positions[-1]

@@ -83,7 +83,9 @@ class Machine:
             "MILLRACE_CACHE_URL": addresses.cache_url,
         }
         migrate(addresses.postgres_url)
-        self.stream = ValkeyStream(addresses.stream_url, shard_count=SHARDS, bytes_max=settings.stream_bytes_max)
+        self.stream = ValkeyStream(
+            addresses.stream_url, shard_count=SHARDS, bytes_max=settings.stream_bytes_max
+        )
         owners = Owners(addresses.postgres_url, "test", settings)
         claim(self.folder.identity.text, stream=self.stream, registry=owners)
         owners.close()
@@ -107,7 +109,9 @@ class Machine:
         assert before
         os.kill(before, signal.SIGKILL)
         for _ in range(100):
-            if not server.child.pid:  # sessions of a killed PostgreSQL hold its memory for a moment: then once more
+            if (
+                not server.child.pid
+            ):  # sessions of a killed PostgreSQL hold its memory for a moment: then once more
                 time.sleep(0.3)
                 server.launch()
                 time.sleep(0.5)
@@ -133,7 +137,11 @@ class Machine:
     def settle(self) -> None:
         """Everything applied and archived, counted at a mark."""
         report = verify(
-            self.servers.addresses.postgres_url, self.home / "archive", self.stream, full=True, timeout_s=WAIT_S
+            self.servers.addresses.postgres_url,
+            self.home / "archive",
+            self.stream,
+            full=True,
+            timeout_s=WAIT_S,
         )
         assert report.equal, "\n".join(report.lines())
 

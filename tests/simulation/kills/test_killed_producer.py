@@ -45,7 +45,9 @@ def test_a_killed_producer_loses_nothing_that_its_disk_holds_and_doubles_nothing
     last.kill()
     last.wait(10)
     kept, bare = tmp_path / "kept.log", tmp_path / "bare.log"
-    before_last = max(ts for _, ts in noted(kept, "a")) - 1_500_000  # what the very last moment took is not sent yet
+    before_last = (
+        max(ts for _, ts in noted(kept, "a")) - 1_500_000
+    )  # what the very last moment took is not sent yet
     taken = {key for key in noted(kept, "a") if key[1] < before_last}
     assert taken
     assert noted(bare, "d")

@@ -67,13 +67,17 @@ def test_each_process_may_be_killed_under_load_at_random_moments(
 
 @pytest.mark.long
 @pytest.mark.requirement("B-08")
-def test_a_hundred_random_kills_lose_nothing_and_quarantine_nothing(platform: Platform, rng: random.Random) -> None:
+def test_a_hundred_random_kills_lose_nothing_and_quarantine_nothing(
+    platform: Platform, rng: random.Random
+) -> None:
     witness = Witness(platform)
     witness.start()
     for _ in range(100):
         time.sleep(rng.uniform(0.1, 1.5))
         platform.kill(rng.choice(("worker-0", "worker-1")))
-        if rng.random() < 0.2:  # let it come to itself now and then: five deaths within a minute stop the platform
+        if (
+            rng.random() < 0.2
+        ):  # let it come to itself now and then: five deaths within a minute stop the platform
             time.sleep(2.0)
     time.sleep(5)
     settle_and_check(platform, witness)
@@ -81,7 +85,9 @@ def test_a_hundred_random_kills_lose_nothing_and_quarantine_nothing(platform: Pl
 
 
 @pytest.mark.long
-def test_a_worker_that_was_stopped_past_its_ownership_writes_nothing_when_it_wakes(platform: Platform) -> None:
+def test_a_worker_that_was_stopped_past_its_ownership_writes_nothing_when_it_wakes(
+    platform: Platform,
+) -> None:
     witness = Witness(platform)
     witness.start()
     time.sleep(3)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from millrace.assets.tag import AssetModel, SourceModel, TagModel
 from tests.simulation.real_platform import Platform, Witness, check_equal, patched, until
 
 pytestmark = [pytest.mark.long, pytest.mark.requirement("S-19"), pytest.mark.requirement("B-08")]
@@ -35,6 +36,8 @@ def is_told():
 COMMIT = """\
 from millrace.sinks.postgres.sink import PostgresSink
 transact, move = PostgresSink._transact, PostgresSink._move
+"""
+DIE_BEFORE_COMMIT = """\
 def move_and_die(self, cursor, outputs, shards, marks):
     move(self, cursor, outputs, shards, marks)
     die_if_told()
@@ -78,7 +81,9 @@ Appender.submit = taken_at_once
 
 @contextmanager
 def started(tmp_path: Path, settings: dict[str, str], module: str, code: str) -> Iterator[Platform]:
-    platform = Platform(tmp_path / "home", {**settings, "PYTHONPATH": patched(tmp_path / "patch", module, code)})
+    platform = Platform(
+        tmp_path / "home", {**settings, "PYTHONPATH": patched(tmp_path / "patch", module, code)}
+    )
     platform.start()
     try:
         yield platform
@@ -86,9 +91,19 @@ def started(tmp_path: Path, settings: dict[str, str], module: str, code: str) ->
         platform.stop()
 
 
+def critical(witness: Witness) -> AssetModel:
+    tags = tuple(
+        TagModel(path=tag, source=source, data_class="critical")
+        for source, own in zip(witness.sources, witness.tags, strict=True)
+        for tag in own
+    )
+    return AssetModel(sources=tuple(SourceModel(name=source) for source in witness.sources), tags=tags)
+
+
 def strike_once(platform: Platform, trigger: Path, *, loaded_s: float) -> set[tuple[str, int]]:
     """A load, a death where the patch puts it, some more load; what the witness was told."""
     witness = Witness(platform)
+    platform.publish(critical(witness))  # so that each batch has rows of its own in PostgreSQL
     witness.start()
     time.sleep(loaded_s)
     trigger.touch()
@@ -100,7 +115,8 @@ def strike_once(platform: Platform, trigger: Path, *, loaded_s: float) -> set[tu
 
 def test_rows_and_position_are_one_commit(tmp_path: Path, settings: dict[str, str]) -> None:
     trigger = tmp_path / "die"
-    with started(tmp_path, settings, "millrace.worker", DIE_ONCE.format(trigger=str(trigger)) + COMMIT) as platform:
+    code = DIE_ONCE.format(trigger=str(trigger)) + COMMIT + DIE_BEFORE_COMMIT
+    with started(tmp_path, settings, "millrace.worker", code) as platform:
         check_equal(platform, strike_once(platform, trigger, loaded_s=4.0))
 
 

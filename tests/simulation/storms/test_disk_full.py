@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from millrace.clock import EdgeClock
 from tests.simulation.real_platform import Platform, Witness, check_equal, until
 
 DISK_BYTES = 900 * 2**20
@@ -44,7 +45,7 @@ def fill(file: Path) -> None:
 
 def answer(platform: Platform) -> tuple[int, str]:
     """Status and code of one small body; (0, …) while nobody answers."""
-    reading = b'{"tag":"acme/lyon/l1/probe/t0","ts":"2026-01-05T08:00:00Z","value":1}'
+    reading = b'{"tag":"acme/lyon/l1/probe/t0","ts":%d,"value":1}' % EdgeClock().now_us()
     try:
         with platform.client() as client:
             headers = {"Content-Type": "application/x-ndjson", "Millrace-Source": "probe"}
@@ -57,7 +58,9 @@ def answer(platform: Platform) -> tuple[int, str]:
 @pytest.mark.long
 @pytest.mark.requirement("S-19")
 @pytest.mark.requirement("B-08")
-def test_a_disk_filled_in_one_blow_and_freed_again_loses_nothing(disk: Path, settings: dict[str, str]) -> None:
+def test_a_disk_filled_in_one_blow_and_freed_again_loses_nothing(
+    disk: Path, settings: dict[str, str]
+) -> None:
     platform = Platform(disk / "home", settings)
     platform.start()
     try:
@@ -78,7 +81,13 @@ def test_a_disk_filled_in_one_blow_and_freed_again_loses_nothing(disk: Path, set
             print(answers)
         time.sleep(FULL_S)
         (disk / "filler").unlink()
-        until(lambda: answer(platform)[0] == 202, 60.0, "the door open again")
+        try:
+            until(lambda: answer(platform)[0] == 202, 60.0, "the door open again")
+        except AssertionError:
+            print(answer(platform), (disk / "up.log").read_text()[-3000:])
+            for log in sorted((platform.home / "logs").glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text()[-1500:]}")
+            raise
         time.sleep(5)
         witness.close()
         check_equal(platform, witness.told)

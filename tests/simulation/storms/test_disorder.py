@@ -25,7 +25,9 @@ Reading = tuple[str, int, float]
 
 def model() -> AssetModel:
     tags = tuple(
-        TagModel(path=tag, source=SOURCE, period_us=4_000_000, data_class="critical" if place % 2 else "standard")
+        TagModel(
+            path=tag, source=SOURCE, period_us=4_000_000, data_class="critical" if place % 2 else "standard"
+        )
         for place, tag in enumerate(TAGS)
     )
     return AssetModel(sources=(SourceModel(name=SOURCE, silence_us=3_600_000_000),), tags=tags)
@@ -41,7 +43,11 @@ def script(rng: random.Random, now_us: int) -> list[Reading]:
     ]
     rng.shuffle(hour)
     late = [
-        (tag, begin_us - 1_000 - 1_000_000 * rng.randrange(2 * 86_400) - place * 86_400 * 1_000_000, rng.gauss(50, 5))
+        (
+            tag,
+            begin_us - 1_000 - 1_000_000 * rng.randrange(2 * 86_400) - place * 86_400 * 1_000_000,
+            rng.gauss(50, 5),
+        )
         for place, tag in enumerate(TAGS)
         for _ in range(LATE_PER_TAG)
     ]
@@ -85,4 +91,6 @@ def test_an_hour_out_of_order_and_late_is_accounted_for_and_rolled_up_right(
         wanted = rolled(readings, width_us)
         assert {row[:2]: row[2:7] for row in rows} == {key: row[:5] for key, row in wanted.items()}, table
         sums = [row[7] for row in sorted(rows)]
-        np.testing.assert_allclose(sums, [wanted[key][5] for key in sorted(wanted)], rtol=1e-12, err_msg=table)
+        np.testing.assert_allclose(
+            sums, [wanted[key][5] for key in sorted(wanted)], rtol=1e-12, err_msg=table
+        )

@@ -80,7 +80,9 @@ def test_twenty_seconds_without_a_stream_raise_no_silence(platform: Platform) ->
     platform.publish(model(witness))
     witness.start()
     stop = threading.Event()
-    speaker = threading.Thread(target=lambda: [say(witness, 0.3) for _ in iter(stop.is_set, True)], daemon=True)
+    speaker = threading.Thread(
+        target=lambda: [say(witness, 0.3) for _ in iter(stop.is_set, True)], daemon=True
+    )
     speaker.start()
     time.sleep(4)
     assert platform.kill("stream", signal.SIGSTOP)

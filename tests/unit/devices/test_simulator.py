@@ -14,7 +14,7 @@ from millrace.devices.faults import Faults
 from millrace.devices.plant import Plant, SourceReadings
 from millrace.devices.scenarios import load_scenario
 from millrace.devices.simulator import BEHIND_US_MAX, Simulator
-from millrace.errors import DataFolderError, SettingError
+from millrace.errors import DataFolderError, MillraceError, SettingError
 
 START_US = 1_767_600_000_000_000
 
@@ -85,10 +85,10 @@ def test_a_fault_ordered_while_it_runs_is_answered_with_its_tags(tmp_path: Path)
     thread.start()
     try:
         answer = order(tmp_path, Command(faults=orders_of("pump")))
-        assert len(answer.struck) == 2
-        assert "acme/lyon/utilities/line-1/pump-01/vibration-de" in answer.struck[0].tags
-        assert len(faults.active) == 2
-        with pytest.raises(SettingError, match="did you mean"):
+        assert len(answer.struck) == 3
+        assert "acme/lyon/utilities/line-1/pump-01/vibration-de" in answer.struck[1].tags
+        assert len(faults.active) == 3
+        with pytest.raises(MillraceError, match="did you mean"):
             order(
                 tmp_path,
                 Command(faults=(FaultOrder(kind="stuck", pattern="acme/lyon/utilities/line-1/pump-1"),)),
@@ -137,9 +137,16 @@ def test_every_preset_strikes_something_in_the_default_plant(name: str) -> None:
         assert begin(faults, one, START_US).tags
 
 
+def test_a_preset_strikes_one_machine_of_the_plant() -> None:
+    faults = Faults(Plant(10_000, start_us=START_US))
+    tags = [tag for one in orders_of("pump") for tag in begin(faults, one, START_US).tags]
+    assert {tag.rpartition("/")[0] for tag in tags} == {"acme/lyon/utilities/line-1/pump-01"}
+
+
 def test_a_preset_moves_to_the_named_equipment() -> None:
     orders = orders_of("pump", equipment="acme/turin/utilities/line-1/pump-03", duration_s=9)
     assert [one.pattern for one in orders] == [
+        "acme/turin/utilities/line-1/pump-03/vibration-nde",
         "acme/turin/utilities/line-1/pump-03",
         "acme/turin/utilities/line-1/pump-03/flow",
     ]

@@ -152,9 +152,12 @@ CREATE TABLE {table} (
     hash bigint NOT NULL,
     tag_id integer NOT NULL,
     count integer NOT NULL, good integer NOT NULL, uncertain integer NOT NULL, bad integer NOT NULL,
-    PRIMARY KEY (tag_id, window_us)
+    PRIMARY KEY (tag_id, window_us){include}
 ) PARTITION BY RANGE (window_us);
 """
+# Rows lie window by window, so a year of one tag is 8,760 pages of the table. Its key carries what a history reads:
+# some 150 pages of the index instead, for 20 MB a day at 10,000 tags.
+INCLUDE_1H = " INCLUDE (min, max, sum, first, last, count, good, uncertain)"
 
 EVENTS = """
 CREATE TABLE anomaly (
@@ -298,6 +301,7 @@ CREATE INDEX segment_time ON segment (max_ts_us, min_ts_us) WHERE kind = 'readin
 def upgrade() -> None:
     """From an empty database."""
     connection = op.get_bind()
-    rollups = [ROLLUP.format(table=table) for table in ("rollup_1s", "rollup_1m", "rollup_1h")]
+    keys = {"rollup_1s": "", "rollup_1m": "", "rollup_1h": INCLUDE_1H}
+    rollups = [ROLLUP.format(table=table, include=include) for table, include in keys.items()]
     for statements in (IDENTITY, TAGS, READINGS, *rollups, EVENTS, QUARANTINE, ACCOUNTING):
         connection.exec_driver_sql(statements)

@@ -1,0 +1,153 @@
+"""The job on Millrace as shipped: durable stream, accounting, all detectors, archive, PostgreSQL.
+
+    python -m benchmarks.peers.ours FILE STREAM_URL SHARDS      the producer alone
+
+The producer reads the file as `millrace send` would and appends to the stream itself: our NDJSON decoder, one frame
+a block of lines, the next only when the stream has the last on its disk. Worker, stream and cache are counted from
+their start, imports included, like the peers; the API and the supervisor stand beside (they make the ticks).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import psycopg
+
+from benchmarks.history.platform import environment, platform
+from benchmarks.peers import job
+from benchmarks.pipeline.machine import kind_of
+from millrace.assets.load import model_of
+from millrace.assets.publish import publish
+from millrace.assets.tag import TagModel
+from millrace.batch import Incarnation
+from millrace.clock import EdgeClock
+from millrace.protocols import frame as frame_codec
+from millrace.protocols import json_text
+from millrace.protocols.limits import Limits
+from millrace.stream.contract import Entry, shard_of
+from millrace.stream.valkey import ValkeyStream
+
+SOURCE: Final = "file"
+SHARDS: Final = 1  # a file is one source, and a source is one shard's
+BLOCK_BYTES: Final = 2 * 1024**2
+STREAM_BYTES_MAX: Final = 2 * 1024**3
+WAIT_S_MAX: Final = 900.0
+LOOK_EVERY_S: Final = 0.5
+SEGMENT_AGE_S: Final = 10.0
+COUNTED: Final = ("worker", "stream", "cache")
+
+COPY_OURS: Final = """
+INSERT INTO peer_rollup
+SELECT t.path, r.window_us, r.count, r.min, r.max, r.sum, r.first, r.last FROM rollup_1s r JOIN tag t ON t.id = r.tag_id
+"""
+POSITIONS: Final = "SELECT min(applied)::text, min(archived)::text FROM shard"
+
+
+@dataclass
+class Ours:
+    """One platform for one file; `run` once."""
+
+    url: str
+    stream_url: str
+    pid: int
+    cpu_s: dict[str, float] = field(default_factory=dict)
+
+    def run(self, file: str, url: str) -> float:
+        """Send the file, wait until rollups are committed and readings archived; CPU seconds of producer, worker,
+        stream and cache."""
+        with open(file, "rb") as lines:
+            readings = sum(1 for _ in lines)
+        self._give_model(file)
+        command = [sys.executable, "-m", "benchmarks.peers.ours", file, self.stream_url, str(SHARDS)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S_MAX, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr[-2_000:])
+        sent = json.loads(done.stdout)
+        self._wait(readings, int(sent["position"]))
+        self.cpu_s.update(self._cpu_s(), producer=sent["cpu_s"])
+        return float(sent["cpu_s"] + sum(self.cpu_s.get(kind, 0.0) for kind in COUNTED))
+
+    def collect(self) -> None:
+        """Copy our 1 s rollups to where the comparison looks; outside of what is measured."""
+        with psycopg.connect(self.url) as connection:
+            connection.execute(COPY_OURS)
+
+    def _give_model(self, file: str) -> None:
+        """Every tag of the file: 100 ms, so that there are 1 s rollups."""
+        paths = set()
+        with open(file, "rb") as lines:
+            for line in lines:
+                path = job.decode_line(line).tag
+                if path in paths:
+                    break
+                paths.add(path)
+        model = model_of([TagModel(path=path, source=SOURCE, period_us=100_000) for path in sorted(paths)])
+        stream = ValkeyStream(self.stream_url, shard_count=SHARDS, bytes_max=STREAM_BYTES_MAX)
+        publish(self.url, stream, model, made_by="benchmark")
+        stream.close()
+
+    def _wait(self, readings: int, position: int) -> None:
+        """Until the stores hold everything: RuntimeError says what they hold instead."""
+        until_s = time.monotonic() + WAIT_S_MAX
+        applied = archived = held = 0
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            while time.monotonic() < until_s:
+                row = connection.execute(POSITIONS).fetchone()
+                applied, archived = (int(text) for text in row) if row else (0, 0)
+                if min(applied, archived) >= position:
+                    found = connection.execute("SELECT coalesce(sum(count), 0) FROM rollup_1s").fetchone()
+                    held = int(found[0]) if found else 0
+                    if held == readings:
+                        return
+                time.sleep(LOOK_EVERY_S)
+        raise RuntimeError(
+            f"found applied {applied}, archived {archived}, {held} readings in rollups; wanted {position}, {readings}"
+        )
+
+    def _cpu_s(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for process in psutil.Process(self.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                times, kind = process.cpu_times(), kind_of(process)
+                found[kind] = found.get(kind, 0.0) + times.user + times.system
+        return {kind: round(seconds, 2) for kind, seconds in found.items()}
+
+
+@contextlib.contextmanager
+def ours(folder: Path) -> Iterator[Ours]:
+    """A platform for one run, with one shard and one worker, since the input is one source."""
+    settings = environment(folder / "ours", SHARDS) | {
+        "MILLRACE_WORKERS": "1",
+        "MILLRACE_SEGMENT_AGE_S": str(SEGMENT_AGE_S),
+    }
+    with platform(folder / "ours", settings) as running:
+        yield Ours(running.endpoints["postgres_url"], running.endpoints["stream_url"], running.pid)
+
+
+def send(file: str, stream_url: str, shards: int) -> dict[str, Any]:
+    """The producer: the position of the last record, and our CPU seconds."""
+    stream = ValkeyStream(stream_url, shard_count=shards, bytes_max=STREAM_BYTES_MAX)
+    clock, limits, shard = EdgeClock(), Limits(), shard_of(SOURCE, shards)
+    life, position = Incarnation(clock.now_us(), 1), 0
+    for seq, (block, _) in enumerate(job.blocks(file, block_bytes=BLOCK_BYTES)):
+        now_us = clock.now_us()
+        columns = json_text.decode(block, content="ndjson", limits=limits, received_ts_us=now_us)
+        data = frame_codec.encode(columns.frame(SOURCE, life, seq, now_us))
+        position = stream.append([Entry(shard, SOURCE, data)])[0]
+    stream.close()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {"position": str(position), "cpu_s": round(used.ru_utime + used.ru_stime, 3)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(send(sys.argv[1], sys.argv[2], int(sys.argv[3]))))

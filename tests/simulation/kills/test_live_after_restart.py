@@ -1,0 +1,71 @@
+"""A real-time store begins empty at every start: whoever follows it must come to know all that went before."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.simulation.real_platform import Platform, Witness
+
+WAIT_S = 20.0
+
+
+def get(platform: Platform, path: str) -> tuple[int, dict[str, Any]]:
+    token = Path(platform.endpoints["token_file"]).read_text().strip()
+    request = urllib.request.Request(
+        platform.endpoints["api_url"] + path, headers={"Authorization": f"Bearer {token}"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, {}
+
+
+def until_ok(platform: Platform, path: str) -> dict[str, Any]:
+    until = time.monotonic() + WAIT_S
+    while time.monotonic() < until:
+        status, body = get(platform, path)
+        if status == 200 and body.get("complete", True):
+            return body
+        time.sleep(0.25)
+    raise AssertionError(f"{path}: {get(platform, path)}")
+
+
+def test_after_a_restart_latest_and_raw_history_hold_what_came_before_it(platform: Platform) -> None:
+    witness = Witness(platform, sources=2, tags=3)
+    witness.start()
+    time.sleep(2.0)
+    witness.close()
+    platform.stop()
+    platform.start()
+    tag = witness.tags[0][0]
+    told = sorted(ts for path, ts in witness.told if path == tag)
+    latest = until_ok(platform, f"/v1/tags/{urllib.parse.quote(tag)}/latest")
+    assert latest["ts_us"] == told[-1]
+    span = f"from={told[0]}&to={told[-1] + 1}&agg=raw&points=100000"
+    assert until_ok(platform, f"/v1/tags/{urllib.parse.quote(tag)}/history?{span}")["ts_us"] == told
+
+
+def test_what_comes_after_a_restart_is_served_complete_at_once(platform: Platform) -> None:
+    """Positions have gaps: between the archive's end and the first blob lies nothing, and the API knows it."""
+    first = Witness(platform, sources=2, tags=3)
+    first.start()
+    time.sleep(1.5)
+    first.close()
+    platform.stop()
+    platform.settings["MILLRACE_SEGMENT_AGE_S"] = "600"  # nothing is archived meanwhile
+    platform.start()
+    second = Witness(platform, sources=2, tags=3)
+    second.start()
+    time.sleep(1.5)
+    second.close()
+    tag = second.tags[0][0]
+    told = sorted(ts for path, ts in first.told | second.told if path == tag)
+    span = f"from={told[0]}&to={told[-1] + 1}&agg=raw&points=100000"
+    assert until_ok(platform, f"/v1/tags/{urllib.parse.quote(tag)}/history?{span}")["ts_us"] == told
