@@ -41,7 +41,7 @@ class Signal:
     amplitude: float = 0.0
     wave_s: float = 120.0
     noise: float = 0.0
-    critical: bool = False
+    critical: bool = False  # kept raw in PostgreSQL: the slow signals that maintenance asks about
     limit_low: float | None = None
     limit_high: float | None = None
     kind: str = "float"
@@ -83,7 +83,7 @@ def _running(period_s: float = 1.0) -> Signal:
 PRESS: Final = Machine(
     name="press", criticality=1, cycle_s=4.0, heat_s=900, signals=(
         Signal(name="hydraulic-pressure", unit="bar", period_s=0.125, high=400, offset=12, run=25,
-               amplitude=190, wave=STROKE, noise=0.8, critical=True, limit_high=330),
+               amplitude=190, wave=STROKE, noise=0.8, limit_high=330),
         Signal(name="spindle-temp", unit="degC", period_s=1, low=-40, high=150, offset=21, heat=38,
                load=1.5, wear=6, ambient=0.8, noise=0.12, critical=True, limit_high=82),
         Signal(name="press-force", unit="kN", period_s=0.5, high=4000, resolution=1, run=40, amplitude=2400,
@@ -110,7 +110,7 @@ PRESS: Final = Machine(
 PUMP: Final = Machine(
     name="pump", criticality=2, cycle_s=30.0, heat_s=600, signals=(
         Signal(name="discharge-pressure", unit="bar", period_s=0.2, high=16, resolution=0.01, offset=0.4,
-               run=4.1, load=1.6, wear=-0.5, noise=0.03, critical=True, limit_low=0.1, limit_high=9),
+               run=4.1, load=1.6, wear=-0.5, noise=0.03, limit_low=0.1, limit_high=9),
         Signal(name="flow", unit="m3/h", period_s=1, high=400, run=85, load=150, wear=-14, noise=1.1,
                critical=True, limit_high=340),
         Signal(name="suction-pressure", unit="bar", period_s=0.5, low=-1, high=6, resolution=0.01,
@@ -140,7 +140,7 @@ OVEN: Final = Machine(
     name="oven", criticality=1, cycle_s=90.0, heat_s=1500, signals=(
         *(Signal(name=f"zone-{zone}-temp", unit="degC", period_s=period_s, low=-40, high=400, offset=24,
                  heat=140 + 9 * zone, amplitude=0.9, wave=HUNT, wave_s=80 + 15 * zone, noise=0.15,
-                 critical=zone in (2, 3), limit_high=225)
+                 critical=zone == 3, limit_high=225)
           for zone, period_s in ((1, 1), (2, 0.1), (3, 0.5), (4, 1))),
         Signal(name="gas-flow", unit="m3/h", period_s=1, high=120, run=11, load=46, amplitude=2.2,
                wave=HUNT, wave_s=95, noise=0.35),
@@ -161,7 +161,7 @@ ROBOT: Final = Machine(
     name="robot", criticality=2, cycle_s=12.0, heat_s=700, signals=(
         *(Signal(name=f"axis-{axis}-current", unit="A", period_s=period_s, low=-40, high=40,
                  resolution=0.01, offset=0.3, run=4.2 - 0.5 * axis, load=2.1, amplitude=5.5 - 0.7 * axis,
-                 wave=SWING, wear=0.6, noise=0.06, critical=axis == 1)
+                 wave=SWING, wear=0.6, noise=0.06)
           for axis, period_s in ((1, 0.1), (2, 1), (3, 1), (4, 2), (5, 5), (6, 10))),
         Signal(name="axis-1-temp", unit="degC", period_s=10, low=-40, high=140, offset=22, heat=31,
                ambient=0.8, noise=0.1, limit_high=80),
@@ -199,7 +199,7 @@ CONVEYOR: Final = Machine(
 COMPRESSOR: Final = Machine(
     name="compressor", criticality=1, cycle_s=20.0, heat_s=800, signals=(
         Signal(name="network-pressure", unit="bar", period_s=0.1, high=16, resolution=0.01, offset=6.2,
-               run=0.9, amplitude=0.25, wave=HUNT, wave_s=45, noise=0.01, critical=True, limit_low=5.2,
+               run=0.9, amplitude=0.25, wave=HUNT, wave_s=45, noise=0.01, limit_low=5.2,
                limit_high=8.2),
         Signal(name="air-flow", unit="m3/min", period_s=1, high=60, resolution=0.01, run=9, load=24,
                noise=0.15),
