@@ -11,7 +11,7 @@ straddles one (law 7). A kill therefore changes no answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,14 +92,18 @@ class Pipeline:
         except Unavailable as error:  # the read has paused; leases and snapshots go on meanwhile
             log.warning("stream_away", error=str(error))
             return 0
+        live: list[Output] = []
         for shard, records in got.items():
-            self._advance(self._shards.runs[shard], records)
+            live += self._advance(self._shards.runs[shard], records)
+        if live:
+            self._fast.write(live)  # all shards in one round trip; whoever follows them wakes once
         return sum(len(records) for records in got.values())
 
     def _held_back(self, shard: int) -> bool:
         return any(store.waiting_rows(shard) > self._pace.rows_ahead_max for store in self._stores.values())
 
-    def _advance(self, run: ShardRun, records: Sequence[Record]) -> None:
+    def _advance(self, run: ShardRun, records: Sequence[Record]) -> list[Output]:
+        """Process a shard's records and queue them for the stores; what the fast path is to say."""
         live: list[Output] = []
         begin_s = self._clock.monotonic_s()
         for output in run.process(records):
@@ -107,16 +111,12 @@ class Pipeline:
             telemetry.PROCESS_LAG_SECONDS.labels(str(run.shard)).set(self._lag_s(output))
             if output.position > run.applied_at_start:
                 self._stores["postgres"].offer(run.introduced("postgres", output))
-                live.append(output)
+                live.append(run.introduced("redis", output))
             if output.position > run.archived_at_start:
                 self._stores["archive"].offer(run.introduced("archive", output))
-        if live:
-            self._fast.write(self._introduced_live(run, live))
+        return live
 
     def _lag_s(self, output: Output) -> float:
         """Age of the newest processed record; a shard without readings is as old as its newest tick."""
         newest_us = max(output.newest_received_us, output.time_us)
         return max(0.0, (self._clock.now_us() - newest_us) / 1e6)
-
-    def _introduced_live(self, run: ShardRun, outputs: Iterable[Output]) -> list[Output]:
-        return [run.introduced("redis", output) for output in outputs]
