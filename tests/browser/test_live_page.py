@@ -57,7 +57,7 @@ def test_the_token_leaves_the_address_bar_and_the_figures_come(browser: Any, pag
 def test_anomalies_rejects_and_a_trend_are_there(browser: Any, page_url: str) -> None:
     sign_in(browser, page_url)
     wait_for(lambda: "line-2/press-07/spindle-temp" in text(browser), "the anomaly")
-    for word in ("ewma", "2.5 ×", "time too old", "300"):
+    for word in ("ewma", "2.50 ×", "time too old", "300"):
         assert word in text(browser), word
     drawn = "return [...document.querySelectorAll('canvas')].filter(c => c.width > 100).length"
     wait_for(lambda: browser.execute_script(drawn) >= 3, "three charts are drawn")

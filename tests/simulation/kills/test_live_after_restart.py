@@ -31,7 +31,8 @@ def until_ok(platform: Platform, path: str) -> dict[str, Any]:
     until = time.monotonic() + WAIT_S
     while time.monotonic() < until:
         status, body = get(platform, path)
-        if status == 200 and body.get("complete", True):
+        # a tag may be known a moment before its latest values are loaded
+        if status == 200 and body.get("complete", True) and body.get("ts_us") is not None:
             return body
         time.sleep(0.25)
     raise AssertionError(f"{path}: {get(platform, path)}")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from millrace.cli import app
 
-VERBS = ["up", "simulate", "send", "replay", "stats", "verify", "rejects", "doctor", "bench", "reset"]
+VERBS = ["up", "simulate", "send", "model", "replay", "stats", "verify", "rejects", "doctor", "bench", "reset"]
 HEAVY = ("numba", "pyarrow", "psycopg", "httpx", "fastapi", "structlog", "prometheus_client", "numpy")
 
 

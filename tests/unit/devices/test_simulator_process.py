@@ -74,7 +74,7 @@ def test_the_simulator_publishes_its_model_sends_takes_a_fault_and_stops(
         assert set(states) <= set(MACHINE_STATES)
         assert_frames_match_the_model(frames, chunks)
         answer = order(tmp_path, Command(faults=orders_of("pump")), wait_s=10)
-        assert [struck.kind for struck in answer.struck] == ["bearing-wear", "drift"]
+        assert [struck.kind for struck in answer.struck] == ["spike", "bearing-wear", "drift"]
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
