@@ -268,7 +268,8 @@ def platform(follower: LiveFollower, clock: EdgeClock, postgres: str, tmp_path: 
     door = Door(stream, settings, clock)
     store = Store(postgres)
     needs = Dependencies(
-        settings=settings, clock=clock, live=follower, token=TOKEN, store=store, door=DoorOfBodies(door, trace_ratio=0.0),
+        settings=settings, clock=clock, live=follower, token=TOKEN, store=store,
+        door=DoorOfBodies(door, trace_ratio=0.0),
         read_tag=Archive(tmp_path / "archive"),
         replay=Replay(store, stream, Limits.of(settings), clock),
         disk=lambda: {"used_bytes": 10, "max_bytes": 100, "free_bytes": 1000},
