@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from millrace import telemetry
 from millrace.batch import Output, Record, Rows, TagInfo
 from millrace.inflight import Inflight
 from millrace.process.shard import ShardProcess
 from millrace.process.state import ShardState
+
+log = telemetry.logger(__name__)
 
 DEATHS_MAX = 3
 """Deaths inside one and the same lone record after which it is quarantined whole (law 12)."""
@@ -104,6 +107,7 @@ class ShardRun:
         if self.deaths.count(self.shard, position) > DEATHS_MAX:
             self.deaths.skip(self.shard, position)
             self.skips.add(position)
+            log.error("record_quarantined", shard=self.shard, position=position, deaths=DEATHS_MAX)
 
     def introduced(self, sink: str, output: Output) -> Output:
         """The first output that a sink sees after a start names every tag and source, not just the new ones."""
