@@ -139,6 +139,7 @@ class Frame:
     `tags` (k,) and `kinds` (k,) uint8 are the frame's dictionary. Columns, all of length n:
     `tag` uint32 index into `tags`, `ts_us` int64, `value` float64, `quality` uint8.
     `states` holds the texts of discrete states: where `kinds[tag]` is STATE, `value` is an index into it.
+    `units` is what the sender said of each entry of `tags`, "" where nothing; empty: no unit was said at all.
     `replay` marks the quarantine's own series of identities.
     `received_ts_us` is 0 until an ingest process stamps it.
     `key` is the sender's Idempotency-Key (empty: none). `content_hash` covers all but the stamp and identity.
@@ -163,6 +164,7 @@ class Frame:
     content_hash: int = 0
     dictionary: bytes = b""  # the dictionary's own bytes, equal for equal dictionaries: a cache key
     trace: str = ""  # W3C trace parent of a sampled frame (55 characters), or empty
+    units: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:

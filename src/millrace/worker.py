@@ -32,8 +32,9 @@ from millrace.schema.live import Latest
 from millrace.settings import Settings
 from millrace.shard_keeper import ShardKeeper
 from millrace.sinks.archive import ArchiveSink
+from millrace.sinks.live_shard import Seed, WindowPart
 from millrace.sinks.postgres import Owners, PostgresManifest, PostgresSink, Retention
-from millrace.sinks.redis import RedisSink, Seed, WindowPart
+from millrace.sinks.redis import RedisSink
 from millrace.snapshot_keeper import SnapshotKeeper
 from millrace.store_thread import StoreThread
 from millrace.stream.contract import Stream

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from millrace.api.dependencies import Dependencies
-from millrace.api.live import LiveRaw, TagRef
+from millrace.api.live_view import LiveRaw, TagRef
 from millrace.api.problems import Problem
 from millrace.api.reduce import Series, Windows, downsampled, reduced
 from millrace.api.store import Store

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from millrace.api.dependencies import AcceptedBody, Dependencies, SentBody, dependencies
 from millrace.api.problems import Problem
-from millrace.batch import SOURCE_LENGTH_MAX, Incarnation
+from millrace.batch import QUALITY_GOOD, SOURCE_LENGTH_MAX, Incarnation
 
 router = APIRouter(tags=["readings"])
 _json = msgspec.json.Encoder()
@@ -21,11 +21,29 @@ SEQ_MAX = 2**63 - 1
 KEY_BYTES_MAX = 200
 REJECTS_SHOWN_MAX = 1_000
 TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+READING = {
+    "type": "object",
+    "required": ["tag", "ts", "value"],
+    "additionalProperties": False,
+    "properties": {
+        "tag": {
+            "type": "string",
+            "description": "enterprise/site/area/line/equipment/tag, 256 bytes at most",
+        },
+        "ts": {
+            "oneOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}],
+            "description": "RFC 3339 with an offset, or microseconds since 1970 in UTC",
+        },
+        "value": {"type": ["number", "boolean", "string", "null"], "description": "a text is a state"},
+        "quality": {"type": "integer", "minimum": 0, "maximum": 255, "default": QUALITY_GOOD},
+        "unit": {"type": "string", "description": "compared with the asset model's: `wrong_unit` if another"},
+    },
+}
 BODY = {
     "required": True,
     "content": {
-        "application/x-ndjson": {"schema": {"type": "string"}},
-        "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+        "application/x-ndjson": {"schema": {"type": "string", "description": "one reading a line"}},
+        "application/json": {"schema": {"type": "array", "items": READING}},
         "application/vnd.apache.arrow.stream": {"schema": {"type": "string", "format": "binary"}},
     },
 }

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 
 from millrace.api.dependencies import Dependencies, dependencies
-from millrace.api.live import LatestValue, TagRef
+from millrace.api.live_view import LatestValue, TagRef
 from millrace.api.pattern import compiled, literal_prefix
 from millrace.api.problems import Problem, bad_parameter, store_away
 from millrace.api.store import Store, in_thread

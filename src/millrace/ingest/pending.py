@@ -96,6 +96,7 @@ class Pending:
             states=parsed.states,
             rejects=tuple(self._rejects),
             dictionary=parsed.block,
+            units=parsed.units,
         )
 
 
@@ -117,6 +118,7 @@ def _pieces(frame: Frame, size: int) -> list[Frame]:
             frame.source, frame.incarnation, 0, 0, frame.tags, frame.kinds,
             frame.tag[rows], frame.ts_us[rows], frame.value[rows], frame.quality[rows],
             states=frame.states, dictionary=frame.dictionary, rejects=() if start else frame.rejects,
+            units=frame.units,
         )  # fmt: skip
         pieces.append(piece)
     return pieces
@@ -145,4 +147,5 @@ def _only_used_tags(frame: Frame) -> Frame:
         frame.source, frame.incarnation, frame.seq, 0, tags, frame.kinds[used],
         tag.astype(np.uint32), frame.ts_us, frame.value, frame.quality,
         states=frame.states, rejects=frame.rejects,
+        units=tuple(frame.units[index] for index in used.tolist()) if frame.units else (),
     )  # fmt: skip

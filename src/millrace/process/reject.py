@@ -60,4 +60,7 @@ def _payload(frame: Frame, row: int, tag: int) -> bytes:
     text = ""
     if kind == ValueKind.STATE and not np.isnan(value) and 0 <= value < len(frame.states):
         text = frame.states[int(value)]
-    return reading_json(frame.tags[tag], int(frame.ts_us[row]), value, kind, int(frame.quality[row]), text)
+    unit = frame.units[tag] if frame.units else ""
+    return reading_json(
+        frame.tags[tag], int(frame.ts_us[row]), value, kind, int(frame.quality[row]), text, unit
+    )

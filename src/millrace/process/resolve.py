@@ -75,9 +75,8 @@ class Resolver:
         slots, reasons = np.full(k, -1, np.int32), np.zeros(k, np.uint8)
         hashes = np.array([tag_hash(path) for path in frame.tags], np.uint64)
         before = self.tags.count
-        for entry, path in enumerate(frame.tags):
-            slot, reason = self._slot(source, path, int(frame.kinds[entry]), int(hashes[entry]), frame)
-            slots[entry], reasons[entry] = slot, reason
+        for entry in range(k):
+            slots[entry], reasons[entry] = self._slot(source, frame, entry, int(hashes[entry]))
         return Answer(
             slots,
             reasons,
@@ -87,14 +86,14 @@ class Resolver:
             clean=not reasons.any(),
         )
 
-    def _slot(self, source: int, path: str, kind: int, path_hash: int, frame: Frame) -> tuple[int, Reason]:
+    def _slot(self, source: int, frame: Frame, entry: int, path_hash: int) -> tuple[int, Reason]:
+        path, kind = frame.tags[entry], int(frame.kinds[entry])
         model = self.tags.models.get(path)
         if self._is_foreign(source, path_hash, model):
             return -1, Reason.FOREIGN_SOURCE
-        if model is not None and not _kinds_agree(kind, KINDS.index(model.kind)):
-            return -1, Reason.WRONG_KIND
-        if model is None and kind == ValueKind.STATE:
-            return -1, Reason.UNKNOWN_STATE  # without a model nobody knows what the text means
+        misfit = _misfit(model, kind, frame.units[entry] if frame.units else "")
+        if misfit is not Reason.OK:
+            return -1, misfit
         slot = self.tags.slots.get((source, path))
         if slot is not None:
             return slot, Reason.OK
@@ -129,6 +128,15 @@ class Resolver:
                 if model is not None and text in model.states:
                     codes[entry, place] = model.states.index(text)
         return codes
+
+
+def _misfit(model: TagModel | None, kind: int, unit: str) -> Reason:
+    """What speaks against an entry of that kind, and of that unit ("": not said), for a tag of that model."""
+    if model is None:  # nobody knows what a text means; a unit is not judged
+        return Reason.UNKNOWN_STATE if kind == ValueKind.STATE else Reason.OK
+    if not _kinds_agree(kind, KINDS.index(model.kind)):
+        return Reason.WRONG_KIND
+    return Reason.WRONG_UNIT if unit and model.unit and unit != model.unit else Reason.OK
 
 
 def _kinds_agree(sent: int, modelled: int) -> bool:

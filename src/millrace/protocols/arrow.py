@@ -1,8 +1,8 @@
 """Arrow IPC streams of readings, to columns and back.
 
 Columns: `tag` (string or dictionary of strings), `ts` (timestamp of any unit, UTC, or int64 microseconds),
-`value` (float, integer, bool, or string for discrete states), optional `quality` (integer).
-One column has one type, so one stream carries one kind of value.
+`value` (float, integer, bool, or string for discrete states), optional `quality` (integer) and `unit` (as `tag`;
+null: not said). One column has one type, so one stream carries one kind of value.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from millrace.protocols.time_text import NO_TIME
 
 Array = Any  # pyarrow's stubs know a column only by its exact type
 
-_COLUMNS: Final = {"tag", "ts", "value", "quality"}
+_COLUMNS: Final = {"tag", "ts", "value", "quality", "unit"}
 _UNIT_PER_S: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _FAILED: Final = (
     pa.ArrowException,
@@ -51,9 +51,11 @@ _FAILED: Final = (
 
 @dataclass(slots=True)
 class _Part:
-    """One record batch; `missing` are values that were null, `wrong` reasons already known per row."""
+    """One record batch; `unit` is 0 where none is said, `missing` are values that were null, `wrong` reasons
+    already known per row."""
 
     tag: U32
+    unit: U32
     ts_us: I64
     value: F64
     quality: I64
@@ -84,9 +86,11 @@ def encode(frame: Frame) -> bytes:
     index: Array = pa.array(frame.tag.astype(np.int32))
     tag = pa.DictionaryArray.from_arrays(index, pa.array(list(frame.tags), pa.string()))
     ts = pa.array(frame.ts_us).cast(pa.timestamp("us", "UTC"))
-    batch = pa.record_batch(
-        [tag, ts, value, pa.array(frame.quality)], names=["tag", "ts", "value", "quality"]
-    )
+    columns: dict[str, Array] = {"tag": tag, "ts": ts, "value": value, "quality": pa.array(frame.quality)}
+    if frame.units:
+        units = [frame.units[entry] or None for entry in frame.tag.tolist()]
+        columns["unit"] = pa.array(units, pa.string()).dictionary_encode()
+    batch = pa.record_batch(list(columns.values()), names=list(columns))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_batch(batch)
@@ -124,13 +128,14 @@ def _check_schema(schema: pa.Schema) -> None:
     names = schema.names
     if len(set(names)) != len(names) or not {"tag", "ts", "value"} <= set(names) <= _COLUMNS:
         raise ProtocolError(
-            "bad_schema", f"found columns {names[:8]}, wanted tag, ts, value and maybe quality"
+            "bad_schema", f"found columns {names[:8]}, wanted tag, ts, value and maybe quality, unit"
         )
     wanted: dict[str, Callable[[Any], bool]] = {
         "tag": _is_text,
         "ts": lambda t: pa.types.is_timestamp(t) or pa.types.is_int64(t),
         "value": lambda t: _is_text(t) or _is_number(t) or pa.types.is_boolean(t),
         "quality": pa.types.is_integer,
+        "unit": _is_text,
     }
     for column in schema:
         if not wanted[column.name](column.type):
@@ -149,20 +154,31 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _columns(batches: list[pa.RecordBatch], limits: Limits, received_ts_us: int) -> Columns:
     tags: dict[str | None, int] = {}
+    units: dict[str | None, int] = {None: 0}
     states: dict[str | None, int] = {}
-    parts = [_part(batch, tags, states) for batch in batches if batch.num_rows]
+    parts = [_part(batch, tags, units, states) for batch in batches if batch.num_rows]
     if not parts:
         return no_readings()
     part = _Part(*(np.concatenate([getattr(p, name) for p in parts]) for name in _Part.__slots__))
-    names = tuple(name or "" for name in tags)
+    names, said = _entries(part, [name or "" for name in tags], [unit or "" for unit in units])
     kinds = np.full(len(names), _kind(batches[0].schema.field("value").type), np.uint8)
-    reasons = _reasons(part, names, limits, received_ts_us)
+    reasons = _reasons(part, form.tag_reasons(names, limits, said), limits, received_ts_us)
     texts = tuple(text or "" for text in states)
-    found = Columns(
-        names, kinds, texts, part.tag, part.ts_us, part.value, (part.quality & 255).astype(np.uint8)
-    )
+    quality = (part.quality & 255).astype(np.uint8)
+    found = Columns(names, kinds, texts, part.tag, part.ts_us, part.value, quality, units=said)
     found.rejects = _rejects(found, reasons)
     return select(found, reasons, prune=True)
+
+
+def _entries(part: _Part, tags: list[str], units: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Tag and unit of each entry of the dictionary; `part.tag` becomes an index into both."""
+    if not any(units):
+        return tuple(tags), ()
+    unit = np.array([number if text else 0 for number, text in enumerate(units)])[part.unit]
+    pairs, entry = np.unique(part.tag.astype(np.int64) * len(units) + unit, return_inverse=True)
+    part.tag = entry.astype(np.uint32)
+    numbers = [divmod(pair, len(units)) for pair in pairs.tolist()]
+    return tuple(tags[tag] for tag, _ in numbers), tuple(units[unit] for _, unit in numbers)
 
 
 def _kind(kind: pa.DataType) -> ValueKind:
@@ -173,8 +189,7 @@ def _kind(kind: pa.DataType) -> ValueKind:
     return ValueKind.INTEGER if pa.types.is_integer(kind) else ValueKind.FLOAT
 
 
-def _reasons(part: _Part, names: tuple[str, ...], limits: Limits, received_ts_us: int) -> U8:
-    of_tags = form.tag_reasons(names, limits)
+def _reasons(part: _Part, of_tags: U8, limits: Limits, received_ts_us: int) -> U8:
     reasons = form.judge(
         of_tags, part.tag, part.ts_us, part.value, part.quality, received_ts_us=received_ts_us, limits=limits
     )
@@ -182,15 +197,22 @@ def _reasons(part: _Part, names: tuple[str, ...], limits: Limits, received_ts_us
     return np.where(reasons == Reason.OK, part.wrong, reasons).astype(np.uint8)
 
 
-def _part(batch: pa.RecordBatch, tags: dict[str | None, int], states: dict[str | None, int]) -> _Part:
+def _part(
+    batch: pa.RecordBatch,
+    tags: dict[str | None, int],
+    units: dict[str | None, int],
+    states: dict[str | None, int],
+) -> _Part:
     n = batch.num_rows
     value, missing, wrong = _value(batch.column("value"), states)
     quality = np.full(n, QUALITY_GOOD, np.int64)
     if "quality" in batch.schema.names:
         quality = _clipped(batch.column("quality"), fill=QUALITY_GOOD)
-    return _Part(
-        _texts(batch.column("tag"), tags), _time_us(batch.column("ts")), value, quality, missing, wrong
-    )
+    unit = np.zeros(n, np.uint32)
+    if "unit" in batch.schema.names:
+        unit = _texts(batch.column("unit"), units)
+    tag, ts_us = _texts(batch.column("tag"), tags), _time_us(batch.column("ts"))
+    return _Part(tag, unit, ts_us, value, quality, missing, wrong)
 
 
 def _texts(column: Array, known: dict[str | None, int]) -> U32:
@@ -260,8 +282,9 @@ def _rejects(found: Columns, reasons: U8) -> tuple[DoorReject, ...]:
         tag, ts_us, value = int(found.tag[row]), int(found.ts_us[row]), float(found.value[row])
         kind = int(found.kinds[tag])
         state = found.states[int(value)] if kind == ValueKind.STATE and value == value else ""
+        unit = found.units[tag][:64] if found.units else ""
         payload = reading_json(
-            found.tags[tag][:512], ts_us, value, kind, int(found.quality[row]), state[:512]
+            found.tags[tag][:512], ts_us, value, kind, int(found.quality[row]), state[:512], unit
         )
         rejects.append(DoorReject(row, Reason(int(reasons[row])), payload, sane_time(ts_us)))
     return tuple(rejects)

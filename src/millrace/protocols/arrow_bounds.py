@@ -18,7 +18,7 @@ from millrace.errors import ProtocolError
 from millrace.protocols.limits import Limits
 
 _MESSAGES_MAX: Final = 4_096
-_BUFFERS_MAX: Final = 64  # four columns, three buffers each, with room for what we refuse later
+_BUFFERS_MAX: Final = 64  # five columns, three buffers each, with room for what we refuse later
 _BATCH_TYPES: Final = {3: "record batch", 2: "dictionary"}
 _U16: Final = struct.Struct("<H")
 _I32: Final = struct.Struct("<i")

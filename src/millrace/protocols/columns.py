@@ -17,7 +17,7 @@ NO_IDENTITY = Incarnation(0, 0)
 class Columns:
     """Accepted readings in time order and the rejects beside them; shapes and meaning as in `batch.Frame`.
 
-    A path may stand in `tags` twice with different kinds, when one body gave it a number and a text.
+    A path may stand in `tags` twice with different kinds or units, when one body gave it a number and a text.
     """
 
     tags: tuple[str, ...]
@@ -28,6 +28,7 @@ class Columns:
     value: F64
     quality: U8
     rejects: tuple[DoorReject, ...] = ()
+    units: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -63,15 +64,16 @@ class Columns:
             key,
             replay,
             anonymous,
-            dictionary=_block(self.tags, self.kinds.tobytes(), self.states),
+            dictionary=_block(self.tags, self.kinds.tobytes(), self.states, self.units),
             trace=trace,
+            units=self.units,
         )
 
 
 @lru_cache(maxsize=1_024)
-def _block(tags: tuple[str, ...], kinds: bytes, states: tuple[str, ...]) -> bytes:
+def _block(tags: tuple[str, ...], kinds: bytes, states: tuple[str, ...], units: tuple[str, ...]) -> bytes:
     """A sender names the same tags in each body: pack them once."""
-    return dictionary.pack(tags, np.frombuffer(kinds, np.uint8), states)
+    return dictionary.pack(tags, np.frombuffer(kinds, np.uint8), states, units)
 
 
 def no_readings(rejects: tuple[DoorReject, ...] = ()) -> Columns:
@@ -94,17 +96,20 @@ def select(columns: Columns, reasons: U8, *, prune: bool = False) -> Columns:
     `prune`: also without the tags and states that no row names at all.
     """
     tag, ts_us, value, quality = columns.tag, columns.ts_us, columns.value, columns.quality
-    tags, kinds, states = columns.tags, columns.kinds, columns.states
+    tags, kinds, states, units = columns.tags, columns.kinds, columns.states, columns.units
     keep = reasons == Reason.OK
     if prune or not keep.all():
         tag, ts_us, value, quality = tag[keep], ts_us[keep], value[keep], quality[keep]
         used, index = np.unique(tag, return_inverse=True)
         tags, kinds, tag = tuple(tags[i] for i in used.tolist()), kinds[used], index.astype(np.uint32)
         states, value = _used_states(states, kinds, tag, value)
+        units = tuple(units[i] for i in used.tolist()) if units else ()
     if len(ts_us) > 1 and (ts_us[1:] < ts_us[:-1]).any():
         order = np.argsort(ts_us, kind="stable")
         tag, ts_us, value, quality = tag[order], ts_us[order], value[order], quality[order]
-    return Columns(tags, kinds, states, tag, ts_us, value, quality, columns.rejects)
+    return Columns(
+        tags, kinds, states, tag, ts_us, value, quality, columns.rejects, units if any(units) else ()
+    )
 
 
 def _used_states(states: tuple[str, ...], kinds: U8, tag: U32, value: F64) -> tuple[tuple[str, ...], F64]:

@@ -1,12 +1,13 @@
-"""A frame's dictionary: tags with their kinds, texts of states. Made once, sent often, parsed once.
+"""A frame's dictionary: tags with their kinds and units, texts of states. Made once, sent often, parsed once.
 
 A producer keeps a `Dictionary` per source; its `block` only changes when a tag or a state is new.
 A reader keeps the newest parsed blocks by their bytes: equal blocks give the *same* tuple of tags, so that
 whoever maps tags to numbers may do it once per block.
 
-Block: codec u8 (0 stored, 1 zstd), 3 zero bytes, tags u32, states u32, raw length u32, then the raw part,
-stored or compressed: kinds u8 (k,), shared prefix u8 (k,), suffix length u16 (k,), state length u16 (s,),
-suffixes, state texts. Tags are front-coded in the order of their indexes: byte i shares its prefix with i-1.
+Block: codec u8 (0 stored, 1 zstd), sections u8 (1: units), 2 zero bytes, tags u32, states u32, raw length u32,
+then the raw part, stored or compressed: kinds u8 (k,), shared prefix u8 (k,), suffix length u16 (k,),
+state length u16 (s,), suffixes, state texts, and the units (`unit_section`) if a tag says one.
+Tags are front-coded in the order of their indexes: byte i shares its prefix with i-1.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import numpy as np
 
 from millrace.batch import FRAME_TAGS_MAX, U8, Reason, ValueKind
 from millrace.errors import ProtocolError
-from millrace.protocols import zstd_block
-from millrace.protocols.limits import STATE_LENGTH_MAX
-from millrace.protocols.tag_path import tag_reason
+from millrace.protocols import unit_section, zstd_block
+from millrace.protocols.limits import STATE_LENGTH_MAX, UNITS_MAX
+from millrace.protocols.tag_path import tag_reason, unit_ok
 
-_HEAD: Final = struct.Struct("<B3xIII")
+_HEAD: Final = struct.Struct("<BB2xIII")
+_UNITS: Final = 1
 _COMPRESS_FROM_BYTES: Final = 128
 DICTIONARY_BYTES_MAX: Final = 4 * 1024**2
 """Raw bytes of one dictionary."""
@@ -43,23 +45,26 @@ class Parsed:
     kinds: U8
     states: tuple[str, ...]
     has_states: bool
+    units: tuple[str, ...] = ()
 
 
 class Dictionary:
     """A producer's growing dictionary of one source: an index, once given, stays."""
 
     def __init__(self) -> None:
-        self._index: dict[tuple[str, int], int] = {}
+        self._index: dict[tuple[str, int, str], int] = {}
         self._state: dict[str, int] = {}
+        self._units: set[str] = set()
         self._kinds: list[int] = []
         self._parsed: Parsed | None = None
 
     def __len__(self) -> int:
         return len(self._index)
 
-    def index(self, tag: str, kind: ValueKind = ValueKind.FLOAT) -> int:
-        """Number of a tag; ProtocolError (`bad_tag`, `tag_too_long`, `too_many_tags`) if it can have none."""
-        known = self._index.get((tag, kind))
+    def index(self, tag: str, kind: ValueKind = ValueKind.FLOAT, unit: str = "") -> int:
+        """Number of a tag; ProtocolError (`bad_tag`, `tag_too_long`, `too_many_tags`; `bad_schema` for its
+        unit) if it can have none."""
+        known = self._index.get((tag, kind, unit))
         if known is not None:
             return known
         reason = tag_reason(tag)
@@ -67,9 +72,18 @@ class Dictionary:
             raise ProtocolError(reason.name.lower(), f"found tag {tag[:80]!r}")
         if len(self._index) >= FRAME_TAGS_MAX:
             raise ProtocolError("too_many_tags", f"a source's dictionary holds {FRAME_TAGS_MAX} at most")
+        if unit and unit not in self._units:
+            self._add_unit(unit)
         self._parsed = None
         self._kinds.append(int(kind))
-        return self._index.setdefault((tag, kind), len(self._index))
+        return self._index.setdefault((tag, kind, unit), len(self._index))
+
+    def _add_unit(self, unit: str) -> None:
+        if not unit_ok(unit) or len(self._units) >= UNITS_MAX:
+            raise ProtocolError(
+                "bad_schema", f"found unit {unit[:80]!r}, wanted one of {UNITS_MAX} short texts"
+            )
+        self._units.add(unit)
 
     def state(self, text: str) -> int:
         """Number of a state's text: what a reading of a STATE tag carries as its value."""
@@ -82,10 +96,11 @@ class Dictionary:
         return self._state.setdefault(text, len(self._state))
 
     def parsed(self) -> Parsed:
-        """The dictionary as it is now: for `Frame(tags=…, kinds=…, states=…, dictionary=….block)`."""
+        """The dictionary as it is now: for `Frame(tags=…, kinds=…, states=…, units=…, dictionary=….block)`."""
         if self._parsed is None:
-            tags = tuple(tag for tag, _ in self._index)
-            self._parsed = parse(pack(tags, np.array(self._kinds, np.uint8), tuple(self._state)))
+            tags = tuple(tag for tag, _, _ in self._index)
+            units = tuple(unit for _, _, unit in self._index) if self._units else ()
+            self._parsed = parse(pack(tags, np.array(self._kinds, np.uint8), tuple(self._state), units))
         return self._parsed
 
     @property
@@ -101,8 +116,23 @@ def state_ok(text: str) -> bool:
         return False
 
 
-def pack(tags: tuple[str, ...], kinds: U8, states: tuple[str, ...]) -> bytes:
+def pack(tags: tuple[str, ...], kinds: U8, states: tuple[str, ...], units: tuple[str, ...] = ()) -> bytes:
     """The block of a dictionary; ProtocolError if something in it cannot be sent."""
+    _check(tags, kinds, states, units)
+    section = unit_section.pack(units)
+    raw = _raw(tags, kinds, states) + section
+    if len(raw) > DICTIONARY_BYTES_MAX:
+        raise ProtocolError(
+            "record_too_large", f"a dictionary of {len(raw)} bytes, at most {DICTIONARY_BYTES_MAX}"
+        )
+    packed = zstd_block.compress(raw) if len(raw) >= _COMPRESS_FROM_BYTES else raw
+    codec = int(len(packed) < len(raw))
+    return _HEAD.pack(codec, _UNITS * bool(section), len(tags), len(states), len(raw)) + (
+        packed if codec else raw
+    )
+
+
+def _check(tags: tuple[str, ...], kinds: U8, states: tuple[str, ...], units: tuple[str, ...]) -> None:
     if len(tags) != len(kinds) or len(tags) > FRAME_TAGS_MAX or len(states) > FRAME_TAGS_MAX:
         raise ProtocolError(
             "too_many_tags", f"found {len(tags)} tags, {len(kinds)} kinds, {len(states)} states"
@@ -112,14 +142,8 @@ def pack(tags: tuple[str, ...], kinds: U8, states: tuple[str, ...]) -> bytes:
             raise ProtocolError(tag_reason(tag).name.lower(), f"found tag {tag[:80]!r}")
     if not all(map(state_ok, states)):
         raise ProtocolError("bad_schema", f"a state's text is longer than {STATE_LENGTH_MAX} bytes")
-    raw = _raw(tags, kinds, states)
-    if len(raw) > DICTIONARY_BYTES_MAX:
-        raise ProtocolError(
-            "record_too_large", f"a dictionary of {len(raw)} bytes, at most {DICTIONARY_BYTES_MAX}"
-        )
-    packed = zstd_block.compress(raw) if len(raw) >= _COMPRESS_FROM_BYTES else raw
-    codec = int(len(packed) < len(raw))
-    return _HEAD.pack(codec, len(tags), len(states), len(raw)) + (packed if codec else raw)
+    if units and len(units) != len(tags):
+        raise ProtocolError("bad_schema", f"found {len(tags)} tags and {len(units)} units")
 
 
 def _raw(tags: tuple[str, ...], kinds: U8, states: tuple[str, ...]) -> bytes:
@@ -170,6 +194,7 @@ def _keep(parsed: Parsed) -> None:
     global _young, _old, _young_bytes
     # what it takes as Python texts: front-coding hides a long prefix that every tag shares
     size = len(parsed.block) + sum(map(len, parsed.tags)) + _TEXT_OVERHEAD_BYTES * len(parsed.tags)
+    size += 8 * len(parsed.units)  # a pointer each: equal units are one text
     if len(_young) >= _CACHE_BLOCKS_MAX or _young_bytes + size > _CACHE_BYTES_MAX:
         _old, _young, _young_bytes = _young, {}, 0
     _young[parsed.block] = parsed
@@ -179,30 +204,30 @@ def _keep(parsed: Parsed) -> None:
 def _parse(block: bytes) -> Parsed:
     if len(block) < _HEAD.size:
         raise ProtocolError("truncated", "a dictionary without its head")
-    codec, tag_count, state_count, raw_length = _HEAD.unpack_from(block)
+    codec, sections, tag_count, state_count, raw_length = _HEAD.unpack_from(block)
+    if sections & ~_UNITS:
+        raise ProtocolError("unknown_version", f"sections {sections:#x} of a dictionary")
     raw = _inflated(block, codec, raw_length, tag_count, state_count)
     kinds = np.frombuffer(raw, np.uint8, tag_count)
     if tag_count and int(kinds.max()) > max(ValueKind):
         raise ProtocolError("bad_schema", f"value kind {int(kinds.max())} is unknown")
     lengths = np.frombuffer(raw, "<u2", tag_count + state_count, 2 * tag_count).tolist()
     at = 4 * tag_count + 2 * state_count
-    if at + sum(lengths) != len(raw):
+    end = at + sum(lengths)
+    if end != len(raw) and not (sections and end < len(raw)):
         raise ProtocolError("truncated", "the dictionary's texts are not as long as it says")
     parts = _cut(raw, at, lengths)
     try:
         tags = tuple(_unfold(parts[:tag_count], raw[tag_count : 2 * tag_count]))
         states = tuple(part.decode() for part in parts[tag_count:])
+        units = unit_section.unpack(raw[end:], tag_count) if sections else ()
     except UnicodeDecodeError as error:
         raise ProtocolError("bad_encoding", f"the dictionary is not UTF-8: {error.reason}") from None
     if not all(map(state_ok, states)):
         raise ProtocolError("bad_schema", f"a state's text is longer than {STATE_LENGTH_MAX} bytes")
-    return _parsed(block, tags, kinds, states)
-
-
-def _parsed(block: bytes, tags: tuple[str, ...], kinds: U8, states: tuple[str, ...]) -> Parsed:
     kinds = kinds.copy()
     kinds.flags.writeable = False
-    return Parsed(block, tags, kinds, states, bool((kinds == ValueKind.STATE).any()))
+    return Parsed(block, tags, kinds, states, bool((kinds == ValueKind.STATE).any()), units)
 
 
 def _inflated(block: bytes, codec: int, raw_length: int, tag_count: int, state_count: int) -> bytes:

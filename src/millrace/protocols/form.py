@@ -1,4 +1,4 @@
-"""The form of readings, a column at a time: tag, time, quality, value; the first one wrong is the reason."""
+"""The form of readings, a column at a time: tag, unit, time, quality, value; the first one wrong is the reason."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from millrace.batch import F64, I64, QUALITY_UNCERTAIN, U8, U32, Reason
-from millrace.protocols.limits import Limits
-from millrace.protocols.tag_path import tag_reason
+from millrace.batch import F64, I64, QUALITY_UNCERTAIN, U8, U32, Bool, Reason
+from millrace.protocols.limits import UNITS_MAX, Limits
+from millrace.protocols.tag_path import tag_reason, unit_ok
 from millrace.protocols.time_text import NO_TIME
 
 
-def tag_reasons(tags: Sequence[str], limits: Limits) -> U8:
-    """Why each tag of a dictionary cannot be taken (k,): its form, or one more than `tags_max`."""
+def tag_reasons(tags: Sequence[str], limits: Limits, units: Sequence[str] = ()) -> U8:
+    """Why each tag of a dictionary cannot be taken (k,): its form, one more than `tags_max`, or its unit."""
     reasons = np.fromiter(map(tag_reason, tags), np.uint8, len(tags))
     if len(tags) > limits.tags_max:
         late = reasons[limits.tags_max :]
         late[late == Reason.OK] = Reason.TOO_MANY_TAGS
+    if units:
+        _mark(reasons, _are_no_units(units), Reason.BAD_SCHEMA)
     return reasons
+
+
+def _are_no_units(units: Sequence[str]) -> Bool:
+    """Where a text can be no unit, or is one more than a dictionary may hold."""
+    good = [unit for unit in dict.fromkeys(units) if unit and unit_ok(unit)]
+    known = {"", *good[:UNITS_MAX]}
+    return np.fromiter((unit not in known for unit in units), np.bool_, len(units))
 
 
 def judge(
@@ -37,6 +46,6 @@ def judge(
     return reasons
 
 
-def _mark(reasons: U8, wrong: np.ndarray[tuple[int], np.dtype[np.bool_]], reason: Reason) -> None:
+def _mark(reasons: U8, wrong: Bool, reason: Reason) -> None:
     if wrong.any():
         reasons[wrong & (reasons == Reason.OK)] = reason

@@ -8,7 +8,8 @@
     (fields of later versions: skipped by `header_len`)
     source · trace · content (`frame_content`)
 
-A reader takes the version before its own and the one after it: a newer header may only append fields.
+A frame is written in the lowest version that can say it: 4 if a tag says its unit, else 2. A reader takes all
+up to the one after its own: a version more may only append fields, what must not be passed over takes two.
 `envelope_check` covers identity, flags, source and trace, so that a flipped bit never becomes another source.
 Decoding validates everything it uses and raises ProtocolError, never anything else.
 """
@@ -27,6 +28,9 @@ from millrace.protocols.tag_path import source_ok
 
 MAGIC: Final = b"MRF1"
 VERSION: Final = 2
+VERSION_UNITS: Final = 4
+"""The header of version 2, and units in the dictionary, which a reader that does not judge them must not take."""
+_READ_MAX: Final = VERSION_UNITS + 1
 TRACE_LENGTH: Final = 55
 
 _V1: Final = struct.Struct("<4sBBHqQQQQB3xI")
@@ -43,12 +47,13 @@ _KNOWN_FLAGS: Final = _REPLAY | _ANONYMOUS
 _U64_MAX: Final = 2**64 - 1
 
 
-def encode(frame: Frame, *, version: int = VERSION) -> bytes:
+def encode(frame: Frame, *, version: int = 0) -> bytes:
     """Bytes of a frame; ProtocolError if it cannot be sent (a bad tag, too large, too many readings).
 
-    `version=1` writes for a reader of the version before, without trace and envelope check.
-    `frame.dictionary`, where it is given, must be the block of `tags`, `kinds` and `states`.
+    `version=1` writes for a reader of that version, without trace and envelope check; 0: the lowest fit.
+    `frame.dictionary`, where it is given, must be the block of `tags`, `kinds`, `states` and `units`.
     """
+    version = _version(frame, version)
     source = frame.source.encode()
     trace = frame.trace.encode("ascii", "replace") if version >= 2 else b""
     _check_envelope(frame, trace)
@@ -75,6 +80,13 @@ def encode(frame: Frame, *, version: int = VERSION) -> bytes:
     tail = _V2_TAIL.pack(0, len(trace))[4:] + source + trace
     check = xxhash.xxh32_intdigest(head[4:_STAMP_AT] + head[_STAMP_END:] + tail)
     return head + check.to_bytes(4, "little") + tail + content
+
+
+def _version(frame: Frame, asked: int) -> int:
+    lowest = VERSION_UNITS if any(frame.units) else VERSION
+    if asked and asked < VERSION_UNITS <= lowest:
+        raise ProtocolError("unknown_version", f"a reader of version {asked} knows no units")
+    return asked or lowest
 
 
 def _check_envelope(frame: Frame, trace: bytes) -> None:
@@ -113,7 +125,7 @@ def decode(data: bytes) -> Frame:
         source_len,
         content_len,
     ) = _V1.unpack_from(data)
-    if magic != MAGIC or not 1 <= version <= VERSION + 1 or flags & ~_KNOWN_FLAGS:
+    if magic != MAGIC or not 1 <= version <= _READ_MAX or flags & ~_KNOWN_FLAGS:
         raise _foreign(magic, version, flags)
     trace_len = 0
     if version >= 2:
@@ -143,8 +155,8 @@ def decode(data: bytes) -> Frame:
 def _foreign(magic: bytes, version: int, flags: int) -> ProtocolError:
     if magic != MAGIC:
         return ProtocolError("unknown_format", f"found {magic!r}, wanted {MAGIC!r}")
-    if not 1 <= version <= VERSION + 1:
-        return ProtocolError("unknown_version", f"found version {version}, can read 1 to {VERSION + 1}")
+    if not 1 <= version <= _READ_MAX:
+        return ProtocolError("unknown_version", f"found version {version}, can read 1 to {_READ_MAX}")
     return ProtocolError("unknown_version", f"flags {flags:#x} are not known")
 
 

@@ -76,7 +76,7 @@ _REASONS: Final = {int(reason): reason for reason in Reason if reason is not Rea
 
 def pack(frame: Frame) -> bytes:
     """The content's bytes; ProtocolError when the columns do not fit each other or a bound."""
-    block = frame.dictionary or dictionary.pack(frame.tags, frame.kinds, frame.states)
+    block = frame.dictionary or dictionary.pack(frame.tags, frame.kinds, frame.states, frame.units)
     _check(frame, block)
     body, widths, scale, base_ts = _pack_body(frame)
     rejects = _pack_rejects(frame.rejects)
@@ -111,7 +111,9 @@ def _check(frame: Frame, block: bytes) -> None:
         raise ProtocolError("bad_schema", "a reading's tag is not in the dictionary")
     known = dictionary.parse(block)
     same_tags = known.tags is frame.tags or known.tags == frame.tags
-    if not (same_tags and known.states == frame.states and np.array_equal(known.kinds, frame.kinds)):
+    same_units = known.units is frame.units or known.units == (frame.units if any(frame.units) else ())
+    same = same_tags and same_units and known.states == frame.states
+    if not (same and np.array_equal(known.kinds, frame.kinds)):
         raise ProtocolError("bad_schema", "the dictionary's block is another dictionary's")
     if known.has_states:
         _check_states(frame.tag, frame.value, known)
@@ -182,6 +184,7 @@ def unpack(content: bytes, **envelope: Any) -> Frame:
         rejects=_unpack_rejects(content[rejects_at:], head) if head.reject_count or head.rejects_len else (),
         key=content[head.head_len : block_at],
         dictionary=known.block,
+        units=known.units,
         **envelope,
     )
 

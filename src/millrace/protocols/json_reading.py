@@ -1,7 +1,7 @@
 """One reading as JSON: the shape that NDJSON, JSON arrays, single events and the quarantine's payloads share.
 
 {"tag": text, "ts": RFC 3339 text or integer microseconds,
- "value": number, bool, text or null, "quality": 0..255 (optional, 192)}
+ "value": number, bool, text or null, "quality": 0..255 (optional, 192), "unit": text (optional)}
 """
 
 from __future__ import annotations
@@ -30,8 +30,11 @@ class Reading(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_default
     ts: int | str
     value: float | int | bool | str | None
     quality: int = QUALITY_GOOD
+    unit: str = ""
 
 
+_NEEDED = {"tag", "ts", "value"}
+_FIELDS = {*_NEEDED, "quality", "unit"}
 _decoder = msgspec.json.Decoder(Reading)
 _encoder = msgspec.json.Encoder()
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
@@ -70,12 +73,7 @@ def diagnose(line: bytes) -> tuple[Reason, int]:
         return Reason.TOO_DEEP, 0
     except ValueError:
         return Reason.BAD_SYNTAX, 0
-    if not isinstance(found, dict) or not {"tag", "ts", "value"} <= found.keys() <= {
-        "tag",
-        "ts",
-        "value",
-        "quality",
-    }:
+    if not isinstance(found, dict) or not _NEEDED <= found.keys() <= _FIELDS:
         return Reason.BAD_SCHEMA, 0
     return _wrong_field(found), _time_of(found["ts"])
 
@@ -103,7 +101,7 @@ def _wrong_field(found: dict[str, Any]) -> Reason:
     tag, ts, value, quality = found["tag"], found["ts"], found["value"], found.get("quality", QUALITY_GOOD)
     if not isinstance(tag, str) or _is_no(ts, int, str) or _is_no(quality, int):
         return Reason.BAD_SCHEMA if not _was_integer(ts) else Reason.BAD_TIME
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list) or not isinstance(unit := found.get("unit", ""), str):
         return Reason.BAD_SCHEMA
     if not -(2**63) <= quality < 2**63:
         return Reason.BAD_QUALITY
@@ -113,7 +111,7 @@ def _wrong_field(found: dict[str, Any]) -> Reason:
         return Reason.NOT_FINITE
     if isinstance(value, int | float) and abs(value) > INTEGER_EXACT_MAX:
         return Reason.INTEGER_INEXACT
-    return Reason.BAD_ENCODING if _has_surrogate(tag) or _has_surrogate(value) else Reason.BAD_SYNTAX
+    return Reason.BAD_ENCODING if any(map(_has_surrogate, (tag, value, unit))) else Reason.BAD_SYNTAX
 
 
 def _is_no(value: object, *kinds: type) -> bool:
@@ -138,9 +136,11 @@ def sane_time(ts_us: int) -> int:
     return ts_us if 0 < ts_us < _TIME_SANE_US else 0
 
 
-def reading_json(tag: str, ts_us: int, value: float, kind: int, quality: int, state: str = "") -> bytes:
+def reading_json(
+    tag: str, ts_us: int, value: float, kind: int, quality: int, state: str = "", unit: str = ""
+) -> bytes:
     """One NDJSON reading, without its line end, that can be sent again. `state` is a STATE value's text."""
-    return _encoder.encode(Reading(tag, int(ts_us), plain_value(value, kind, state), int(quality)))
+    return _encoder.encode(Reading(tag, int(ts_us), plain_value(value, kind, state), int(quality), unit))
 
 
 def plain_value(value: float, kind: int, state: str = "") -> float | int | bool | str | None:

@@ -68,7 +68,15 @@ def decode(body: bytes, *, content: Content, limits: Limits, received_ts_us: int
 def encode_ndjson(frame: Frame) -> bytes:
     """A frame's readings as NDJSON, one a line: what `decode` reads back bit for bit."""
     lines = [
-        reading_json(frame.tags[tag], ts_us, value, kind, quality, _state(frame, kind, value))
+        reading_json(
+            frame.tags[tag],
+            ts_us,
+            value,
+            kind,
+            quality,
+            _state(frame, kind, value),
+            frame.units[tag] if frame.units else "",
+        )
         for tag, ts_us, value, kind, quality in zip(
             frame.tag.tolist(),
             frame.ts_us.tolist(),
@@ -138,12 +146,12 @@ def _one_by_one(lines: Sequence[bytes]) -> tuple[list[Reading], list[DoorReject]
 
 def _columns(rows: list[Reading], refused: list[DoorReject], limits: Limits, received_ts_us: int) -> Columns:
     codes = _codes([row.value for row in rows])
-    tags, tag, codes_of_tags = _tags([row.tag for row in rows], codes)
+    tags, tag, codes_of_tags, units = _tags([row.tag for row in rows], [row.unit for row in rows], codes)
     value, states, value_reasons = _values([row.value for row in rows], codes)
     ts_us = _times([row.ts for row in rows])
     quality = _integers([row.quality for row in rows], -1)
     reasons = form.judge(
-        form.tag_reasons(tags, limits),
+        form.tag_reasons(tags, limits, units),
         tag,
         ts_us,
         value,
@@ -153,8 +161,10 @@ def _columns(rows: list[Reading], refused: list[DoorReject], limits: Limits, rec
     )
     reasons = np.where(reasons == Reason.OK, value_reasons, reasons).astype(np.uint8)
     kinds = _kinds(tag, codes, codes_of_tags)
-    columns = Columns(tags, kinds, states, tag, ts_us, value, (quality & 255).astype(np.uint8))
-    columns.rejects = _rejects(rows, refused, reasons, ts_us)
+    rejects = _rejects(rows, refused, reasons, ts_us)
+    columns = Columns(
+        tags, kinds, states, tag, ts_us, value, (quality & 255).astype(np.uint8), rejects, units
+    )
     return select(columns, reasons)
 
 
@@ -163,24 +173,29 @@ def _codes(values: list[float | int | bool | str | None]) -> U8:
     return np.fromiter(map(_CODES.__getitem__, map(type, values)), np.uint8, len(values))
 
 
-def _tags(names: list[str], codes: U8) -> tuple[tuple[str, ...], U32, list[int]]:
-    """Distinct (tag, family), the rows' indexes into them, and the family of each: a number, a bool, a state.
+def _tags(
+    names: list[str], units: list[str], codes: U8
+) -> tuple[tuple[str, ...], U32, list[int], tuple[str, ...]]:
+    """Distinct (tag, family, unit), the rows' indexes into them, the family of each (a number, a bool, a state)
+    and its unit; no units where none is said.
 
     A null belongs to the family that its tag has elsewhere in the body, to the numbers otherwise.
     """
-    if not ((codes == ValueKind.BOOL) | (codes == ValueKind.STATE)).any():
+    has_units = any(units)
+    if not has_units and not ((codes == ValueKind.BOOL) | (codes == ValueKind.STATE)).any():
         index = {name: i for i, name in enumerate(dict.fromkeys(names))}
         tag = np.fromiter(map(index.__getitem__, names), np.uint32, len(names))
-        return tuple(index), tag, [int(ValueKind.FLOAT)] * len(index)
+        return tuple(index), tag, [int(ValueKind.FLOAT)] * len(index), ()
     families = np.where(codes == ValueKind.INTEGER, int(ValueKind.FLOAT), codes).tolist()
     known = {name: family for name, family in zip(names, families, strict=True) if family != _NULL}
     keys = [
-        (name, known.get(name, int(ValueKind.FLOAT)) if family == _NULL else family)
-        for name, family in zip(names, families, strict=True)
+        (name, known.get(name, int(ValueKind.FLOAT)) if family == _NULL else family, unit)
+        for name, family, unit in zip(names, families, units, strict=True)
     ]
     places = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     tag = np.fromiter(map(places.__getitem__, keys), np.uint32, len(keys))
-    return tuple(name for name, _ in places), tag, [family for _, family in places]
+    tags, of_tags, said = zip(*places, strict=True)
+    return tags, tag, list(of_tags), said if has_units else ()
 
 
 def _kinds(tag: U32, codes: U8, families: list[int]) -> U8:

@@ -10,6 +10,12 @@ from millrace.settings import Settings
 STATE_LENGTH_MAX = 256
 """Bytes of UTF-8 in the text of a discrete state."""
 
+UNIT_LENGTH_MAX = 32
+"""Bytes of UTF-8 in the unit that a reading says."""
+
+UNITS_MAX = 255
+"""Different units in one dictionary."""
+
 KEY_LENGTH_MAX = 256
 """Bytes of an Idempotency-Key."""
 

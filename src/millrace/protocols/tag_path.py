@@ -1,4 +1,4 @@
-"""What a tag's path may be: the same rule at the door, in every decoder and in the producer."""
+"""What a tag's path may be, a source, a unit: the same rule at the door, in every decoder, in the producer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from millrace.batch import SOURCE_LENGTH_MAX, TAG_LENGTH_MAX, Reason
+from millrace.protocols.limits import UNIT_LENGTH_MAX
 
 # Control characters would break logs and terminals; an empty, `.` or `..` segment would not survive a URL;
 # `*` is the API's pattern character.
@@ -31,8 +32,17 @@ def tag_reason(tag: str) -> Reason:
 
 def source_ok(source: str) -> bool:
     """Whether the text can name a source: 1 to 128 bytes of UTF-8 without control characters."""
+    return source != "" and _is_plain(source, SOURCE_LENGTH_MAX)
+
+
+def unit_ok(unit: str) -> bool:
+    """Whether the text can be a unit: at most 32 bytes of UTF-8 without control characters; empty: none said."""
+    return _is_plain(unit, UNIT_LENGTH_MAX)
+
+
+def _is_plain(text: str, bytes_max: int) -> bool:
     try:
-        size = len(source.encode())
+        size = len(text.encode())
     except UnicodeEncodeError:
         return False
-    return 0 < size <= SOURCE_LENGTH_MAX and not _CONTROL.search(source)
+    return size <= bytes_max and not _CONTROL.search(text)

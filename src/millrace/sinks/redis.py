@@ -10,22 +10,19 @@ after another took its shard over cannot put old values over new ones.
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import valkey
 from valkey.exceptions import NoScriptError, OutOfMemoryError, ValkeyError
 
 from millrace import names, telemetry
-from millrace.batch import Output, Rows, TagInfo
+from millrace.batch import Output
 from millrace.clock import Clock
 from millrace.schema import live
-from millrace.schema.ids import detector_name, event_id
-from millrace.schema.live import AlarmEvent, AnomalyEvent, Latest, LiveBlob
+from millrace.schema.live import LiveBlob
 from millrace.sinks.contract import Ownership, Written
+from millrace.sinks.live_shard import PART_ROWS, LiveShard, Seed
 
 log = telemetry.logger(__name__)
 
@@ -34,8 +31,6 @@ AWAY_S = 1.0  # after a failure the store is left alone this long
 CACHE_SHARE = 0.8  # of the real-time store's memory for live logs; the rest for latest values and the server
 PIPELINE_MAX = 64  # blobs in one round trip
 WINDOW_PIPELINE_MAX = 256
-PART_ROWS = 200_000  # readings in one blob of a window that is published again
-NO_LIMIT = 10**9
 
 # KEYS: fence, live log. ARGV: fence text, blob, age in ms, entries to keep at most, 1 = the log begins anew.
 # -1: the store has no fence (it lost its data); 0: refused, another is ahead; else the entry's id.
@@ -53,62 +48,6 @@ server.call('XTRIM', KEYS[2], 'MINID', '~', tostring(math.floor(now[1] * 1000 - 
 server.call('SET', KEYS[1], ARGV[1])
 return id
 """
-
-
-@dataclass(slots=True)
-class WindowPart:
-    """Raw readings of whole records `first_position … position`, in order of arrival.
-
-    What the archive has not listed is one part: from `archived + 1` to the newest position that was
-    processed, with all its readings, also those that still wait to be taken by the archive.
-    """
-
-    first_position: int
-    position: int
-    readings: Rows  # READING
-
-
-@dataclass(slots=True)
-class Seed:
-    """All that the store must hold of a shard, out of its owner's state. `position`: the newest processed."""
-
-    position: int
-    time_us: int
-    tags: list[TagInfo]
-    latest: Latest
-    window: list[WindowPart] = field(default_factory=list)
-    sources: dict[int, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Shard:
-    """What the sink knows of a shard that it writes for."""
-
-    epoch: int
-    position: int = 0
-    previous: int = 0
-    tags: dict[int, TagInfo] = field(default_factory=dict)
-    sources: dict[int, str] = field(default_factory=dict)
-    latest: Latest = field(default_factory=lambda: Latest.of_size(64))
-    time_us: int = 0
-    tags_changed: bool = False
-    latest_due_s: float = 0.0
-    seeded: bool = False
-    window_due: bool = False  # the store missed something: say the raw window again
-    seeded_to: int = 0  # the last publication of everything held the raw readings up to here
-    window_previous: int = 0
-    sizes: deque[tuple[float, int]] = field(
-        default_factory=deque
-    )  # (when, bytes) of the log's blobs, oldest first
-    held_bytes: int = 0
-
-    def entries_max(self, size: int, now_s: float, keep_s: float, bytes_max: int) -> int:
-        """How many entries the log may hold once a blob of `size` bytes is in it."""
-        self.sizes.append((now_s, size))
-        self.held_bytes += size
-        while len(self.sizes) > 1 and (self.sizes[0][0] < now_s - keep_s or self.held_bytes > bytes_max):
-            self.held_bytes -= self.sizes.popleft()[1]
-        return len(self.sizes) if self.held_bytes + size > bytes_max else NO_LIMIT
 
 
 class RedisSink:
@@ -147,14 +86,14 @@ class RedisSink:
         self._shard_bytes_max = int(bytes_max * CACHE_SHARE) // shard_count
         self._reseed = reseed
         self._sha = ""
-        self._shards: dict[int, _Shard] = {}
+        self._shards: dict[int, LiveShard] = {}
         self._away_until_s = 0.0
         self.losses = 0  # blobs that could not be said
         self.refused = 0  # blobs that the server refused: another owner is ahead
 
     def open_shard(self, ownership: Ownership) -> int:
         """Begin to write; the position that the store holds, 0 when it holds nothing or is away."""
-        self._shards[ownership.shard] = _Shard(epoch=ownership.epoch)
+        self._shards[ownership.shard] = LiveShard(ownership.shard, ownership.epoch)
         try:
             held = self._client.get(names.fence_key(ownership.shard))
         except ValkeyError as error:
@@ -187,85 +126,8 @@ class RedisSink:
         """Let go of the connection."""
         self._client.close()  # type: ignore[no-untyped-call]
 
-    # --- what an output becomes -------------------------------------------------------------------
-
     def _absorb(self, output: Output) -> LiveBlob:
-        """Take an output into what we know of its shard; its blob."""
-        shard = self._shards[output.shard]
-        for tag in output.tags:
-            shard.tags[tag.slot] = tag
-            shard.tags_changed = True
-        shard.sources.update(output.sources)
-        slot, ts_us, value, quality, late = live.columns_of(output.readings)
-        if len(slot):
-            shard.latest = shard.latest.grown(int(slot.max()) + 1)
-            in_order = late == 0
-            if in_order.all():
-                shard.latest.take(slot, ts_us, value, quality)
-            else:
-                shard.latest.take(slot[in_order], ts_us[in_order], value[in_order], quality[in_order])
-        shard.position, shard.time_us = output.position, output.time_us
-        blob = LiveBlob(
-            output.shard,
-            shard.epoch,
-            output.first_position,
-            output.position,
-            shard.previous,
-            output.time_us,
-            output.newest_received_us,
-            slot,
-            ts_us,
-            value,
-            quality,
-            late,
-            list(output.tags),
-            self._anomalies(shard, output.anomalies),
-            self._alarms(shard, output.alarms),
-        )
-        shard.previous = output.position
-        return blob
-
-    def _anomalies(self, shard: _Shard, rows: Rows) -> list[AnomalyEvent]:
-        out = []
-        for row in rows:
-            path, source = _concerned(shard, int(row["slot"]), int(row["source"]))
-            detector = detector_name(self._detectors, int(row["detector"]))
-            start_us = int(row["start_us"])
-            out.append(
-                AnomalyEvent(
-                    id=str(event_id(path, source, detector, start_us)),
-                    path=path,
-                    source=source,
-                    detector=detector,
-                    kind=int(row["kind"]),
-                    start_us=start_us,
-                    end_us=int(row["end_us"]),
-                    score=float(row["score"]),
-                    value=_finite(row["value"]),
-                    expected=_finite(row["expected"]),
-                )
-            )
-        return out
-
-    def _alarms(self, shard: _Shard, rows: Rows) -> list[AlarmEvent]:
-        out = []
-        for row in rows:
-            path, source = _concerned(shard, int(row["slot"]), int(row["source"]))
-            rule, start_us = detector_name(self._rules, int(row["rule"])), int(row["start_us"])
-            out.append(
-                AlarmEvent(
-                    id=str(event_id(path, source, rule, start_us)),
-                    path=path,
-                    source=source,
-                    rule=rule,
-                    kind=int(row["kind"]),
-                    start_us=start_us,
-                    ts_us=int(row["ts_us"]),
-                    value=_finite(row["value"]),
-                    limit=_finite(row["limit"]),
-                )
-            )
-        return out
+        return self._shards[output.shard].absorb(output, self._detectors, self._rules)
 
     # --- what the server is told ------------------------------------------------------------------
 
@@ -347,26 +209,16 @@ class RedisSink:
         shard = self._shards[number]
         begins = shard.window_due or not self._client.exists(names.fence_key(number))
         seed = self._reseed(number) if self._reseed else Seed(shard.position, shard.time_us, [], shard.latest)
-        shard.tags.update({tag.slot: tag for tag in seed.tags})
-        shard.sources.update(seed.sources)
-        shard.latest = seed.latest.grown(max(shard.tags, default=-1) + 1)
-        shard.tags_changed, shard.latest_due_s, shard.seeded = True, 0.0, True
-        shard.seeded_to = 0
+        shard.take(seed)
         if not begins:
             return
         self._client.delete(names.live_key(number))
         waiting: list[LiveBlob] = []
-        told = [blob for blob in said if blob.shard == number]
-        tags = seed.tags  # in the first blob: who follows since before this start has read no tag table
-        for part in seed.window:
-            for blob in self._window_blobs(number, shard, part):
-                blob.tags, tags = tags, []
-                _carry_events(blob, told)
-                told = []
-                waiting.append(blob)
-                if len(waiting) >= WINDOW_PIPELINE_MAX or sum(map(len, waiting)) >= PART_ROWS:
-                    self._send_window(waiting)
-                    waiting = []
+        for blob in shard.window_blobs(seed, said):
+            waiting.append(blob)
+            if len(waiting) >= WINDOW_PIPELINE_MAX or sum(map(len, waiting)) >= PART_ROWS:
+                self._send_window(waiting)
+                waiting = []
         self._send_window(waiting)
         if seed.window:
             shard.seeded_to, shard.window_due = seed.window[-1].position, False
@@ -377,26 +229,6 @@ class RedisSink:
         for blob in blobs:
             self._queue(pipeline, blob, True)
         self._run(pipeline)
-
-    def _window_blobs(self, number: int, shard: _Shard, part: WindowPart) -> Iterator[LiveBlob]:
-        previous, shard.window_previous = shard.window_previous, part.position
-        for at in range(0, max(len(part.readings), 1), PART_ROWS):
-            slot, ts_us, value, quality, late = live.columns_of(part.readings[at : at + PART_ROWS])
-            yield LiveBlob(
-                number,
-                shard.epoch,
-                part.first_position,
-                part.position,
-                previous,
-                shard.time_us,
-                0,
-                slot,
-                ts_us,
-                value,
-                quality,
-                late,
-                part=min(at // PART_ROWS, 255),
-            )
 
     def _publish_latest_if_due(self, shards: Iterable[int]) -> None:
         now_s = self._clock.monotonic_s()
@@ -411,7 +243,7 @@ class RedisSink:
             self._shards[number].latest_due_s = now_s + LATEST_EVERY_S
             self._shards[number].tags_changed = False
 
-    def _queue_latest(self, pipeline: Any, number: int, shard: _Shard) -> None:
+    def _queue_latest(self, pipeline: Any, number: int, shard: LiveShard) -> None:
         key = names.latest_key(number)
         count = min(len(shard.latest.ts_us), max(shard.tags, default=-1) + 1)
         pipeline.set(
@@ -432,10 +264,7 @@ class RedisSink:
         self.losses += len(blobs)
         telemetry.SINK_LOSSES.labels(self.name).inc(len(blobs))
         for blob in blobs:
-            shard = self._shards[blob.shard]
-            shard.previous, shard.latest_due_s, shard.tags_changed = 0, 0.0, True
-            if again and self._reseed:
-                shard.seeded, shard.window_due = False, True
+            self._shards[blob.shard].forget(again=again and self._reseed is not None)
 
     def _shed(self, error: ValkeyError) -> None:
         """The store is full: give half of every live log up, keep less from now on."""
@@ -446,22 +275,3 @@ class RedisSink:
                 self._client.xtrim(names.live_key(number), maxlen=len(shard.sizes) // 2, approximate=True)
         except ValkeyError as worse:
             self._away(worse)
-
-
-def _carry_events(blob: LiveBlob, told: Sequence[LiveBlob]) -> None:
-    """Say the events of blobs that may not be said themselves, since a window holds their readings."""
-    blob.anomalies += [event for other in told for event in other.anomalies]
-    blob.alarms += [event for other in told for event in other.alarms]
-
-
-def _concerned(shard: _Shard, slot: int, source: int) -> tuple[str, str]:
-    """(path, source) that a row speaks of; the path is empty for a whole source."""
-    tag = shard.tags.get(slot)
-    if tag is not None:
-        return tag.path, tag.source
-    return "", shard.sources.get(source, "unknown")
-
-
-def _finite(value: float) -> float | None:
-    """JSON and MessagePack readers know no NaN."""
-    return float(value) if math.isfinite(value) else None

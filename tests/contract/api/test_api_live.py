@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from api_platform import SHARDS, TOKEN, CacheServer, Platform, Writer, sink_for, tag, wait_for
 
-from millrace.api.live import LiveFollower, TagRef
+from millrace.api.live import LiveFollower
+from millrace.api.live_view import TagRef
 from millrace.batch import ALARM, ANOMALY, CLOSED, OPENED, READING
 from millrace.clock import EdgeClock
 from millrace.schema.live import Latest
 from millrace.sinks.contract import Ownership
-from millrace.sinks.redis import Seed, WindowPart
+from millrace.sinks.live_shard import Seed, WindowPart
 
 TEMP = "acme/lyon/press-shop/line-2/press-07/temp"
 

@@ -144,7 +144,7 @@ def test_integers_beyond_2_to_53_and_qualities_beyond_255_are_refused() -> None:
     "bad",
     [
         pytest.param(lambda: table().drop(["ts"]), id="no_time"),
-        pytest.param(lambda: table(unit=pa.array(["C"] * 4)), id="unknown_column"),
+        pytest.param(lambda: table(units=pa.array(["C"] * 4)), id="unknown_column"),
         pytest.param(lambda: table(value=pa.array([[1.0]] * 4)), id="list_of_values"),
         pytest.param(lambda: table(value=pa.array([{"a": 1}] * 4)), id="struct_of_values"),
         pytest.param(lambda: table(ts=pa.array(["2026"] * 4)), id="time_as_text"),
@@ -197,6 +197,25 @@ def test_a_raw_length_that_lies_is_refused() -> None:
 def test_more_readings_than_a_frame_holds_are_refused_whole(rows: int) -> None:
     with pytest.raises(ProtocolError, match="too_many_readings"):
         decode(stream(table(12), rows=rows), Limits(readings_max=10))
+
+
+@pytest.mark.parametrize("encoded", [False, True], ids=["plain", "dictionary"])
+def test_a_unit_is_said_row_by_row_and_null_is_none(encoded: bool) -> None:
+    unit = pa.array([None, "bar", "", "°C"])
+    found = decode(stream(table(unit=unit.dictionary_encode() if encoded else unit)))
+    entries = list(zip(found.tags, found.units, strict=True))
+    assert [entries[i] for i in found.tag] == [("a/b", ""), ("c", "bar"), ("a/b", ""), ("c", "°C")]
+    assert len(entries) == 3
+    assert decode(stream(table(unit=pa.array([None] * 4, pa.string())))).units == ()
+
+
+def test_a_unit_that_none_can_be_costs_its_rows_alone() -> None:
+    found = decode(stream(table(unit=pa.array(["bar", "x" * 33, "bar", "a\n"]))))
+    assert [(r.index, r.reason) for r in found.rejects] == [(1, Reason.BAD_SCHEMA), (3, Reason.BAD_SCHEMA)]
+    assert (found.tags, found.units) == (("a/b",), ("bar",))
+    assert b"x" * 33 in found.rejects[0].payload
+    with pytest.raises(ProtocolError, match="bad_schema"):
+        decode(stream(table(unit=pa.array([1, 2, 3, 4]))))
 
 
 def test_a_million_tags_are_refused() -> None:

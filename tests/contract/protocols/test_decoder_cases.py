@@ -38,6 +38,7 @@ def meaning(frame: Frame) -> dict[str, Any]:
                 ts_us,
                 _value(frame, tag, value),
                 quality,
+                *([frame.units[tag]] if frame.units else []),
             ]
             for tag, ts_us, value, quality in rows
         ],

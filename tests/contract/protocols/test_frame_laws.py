@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ tag_texts = st.text(
     min_size=1,
     max_size=40,
 )
+unit_texts = st.sampled_from(["", "", "degC", "°C", "m³/h", "1", "x" * 32])
 rejects = st.builds(
     DoorReject,
     index=st.integers(0, 70_000),
@@ -52,6 +54,7 @@ def frames(draw: st.DrawFn) -> Frame:
         )
     )
     kinds = np.array(draw(st.lists(st.integers(0, 3), min_size=len(tags), max_size=len(tags))), np.uint8)
+    units = draw(st.lists(unit_texts, min_size=len(tags), max_size=len(tags)))
     n = draw(st.integers(0, 40))
     column = lambda elements: draw(st.lists(elements, min_size=n, max_size=n))  # noqa: E731
     tag = np.array(column(st.integers(0, len(tags) - 1)), np.uint32)
@@ -76,6 +79,7 @@ def frames(draw: st.DrawFn) -> Frame:
         replay=draw(st.booleans()),
         anonymous=draw(st.booleans()),
         trace=draw(st.sampled_from(["", TRACE])),
+        units=tuple(units) if any(units) else (),
     )
 
 
@@ -84,14 +88,15 @@ def plain(f: Frame) -> tuple[object, ...]:
     bits = np.where(np.isnan(f.value), np.nan, f.value).view(np.uint64)
     columns = (f.tag.tolist(), f.ts_us.tolist(), bits.tolist(), f.quality.tolist())
     identity = (f.source, f.incarnation, f.seq, f.received_ts_us, f.key, f.replay, f.anonymous, f.trace)
-    return (*identity, f.tags, f.kinds.tolist(), f.states, *columns, f.rejects)
+    return (*identity, f.tags, f.kinds.tolist(), f.units, f.states, *columns, f.rejects)
 
 
-def sample(n: int = 50, *, seed: int = 20260105) -> Frame:
+def sample(n: int = 50, *, seed: int = 20260105, units: tuple[str, ...] = ("",)) -> Frame:
     rng = np.random.default_rng(seed)
     d = dictionary.Dictionary()
     for i in range(100):
-        d.index(f"acme/lyon/press-shop/line-{i // 40}/press-{i // 10:02d}/signal-{i % 10}")
+        unit = units[i % len(units)]
+        d.index(f"acme/lyon/press-shop/line-{i // 40}/press-{i // 10:02d}/signal-{i % 10}", unit=unit)
     mode = d.index("acme/lyon/press-shop/line-1/press-01/mode", ValueKind.STATE)
     d.state("RUN"), d.state("STOP")
     p = d.parsed()
@@ -116,7 +121,11 @@ def sample(n: int = 50, *, seed: int = 20260105) -> Frame:
         b"key-1",
         dictionary=p.block,
         trace=TRACE,
+        units=p.units,
     )
+
+
+with_units = pytest.mark.parametrize("units", [("",), ("bar", "", "°C")], ids=["no_units", "units"])
 
 
 @given(frames())
@@ -158,8 +167,9 @@ def test_columns_are_writable_and_full_width() -> None:
     assert all(c.flags.writeable and c.flags.aligned for c in (f.tag, f.ts_us, f.value, f.quality))
 
 
-def test_truncation_at_every_length_is_refused() -> None:
-    data = frame.encode(sample())
+@with_units
+def test_truncation_at_every_length_is_refused(units: tuple[str, ...]) -> None:
+    data = frame.encode(sample(units=units))
     for length in range(len(data)):
         with pytest.raises(ProtocolError):
             frame.decode(data[:length])
@@ -168,8 +178,9 @@ def test_truncation_at_every_length_is_refused() -> None:
 
 
 @pytest.mark.requirement("S-19")
-def test_a_flipped_bit_anywhere_but_in_the_stamp_is_noticed() -> None:
-    data = frame.encode(sample())
+@with_units
+def test_a_flipped_bit_anywhere_but_in_the_stamp_is_noticed(units: tuple[str, ...]) -> None:
+    data = frame.encode(sample(units=units))
     stamp = range(8, 16)
     for at in range(len(data)):
         for bit in range(8):
@@ -213,10 +224,12 @@ def sealed(content: bytes, *, version: int = 2, header: bytes = b"", source: byt
     return head + check.to_bytes(4, "little") + tail + content
 
 
-@given(st.integers(0, 10_000), st.binary(min_size=1, max_size=8))
+@given(st.integers(0, 10_000), st.binary(min_size=1, max_size=8), st.sampled_from([("",), ("bar", "", "°C")]))
 @settings(max_examples=500, deadline=None)
-def test_content_damaged_before_sealing_gives_a_reason_or_a_sound_frame(at: int, patch: bytes) -> None:
-    content = bytearray(frame_content.pack(sample()))
+def test_content_damaged_before_sealing_gives_a_reason_or_a_sound_frame(
+    at: int, patch: bytes, units: tuple[str, ...]
+) -> None:
+    content = bytearray(frame_content.pack(sample(units=units)))
     at %= len(content)
     content[at : at + len(patch)] = patch
     try:
@@ -227,6 +240,7 @@ def test_content_damaged_before_sealing_gives_a_reason_or_a_sound_frame(at: int,
     n = len(f.ts_us)
     assert n == len(f.tag) == len(f.value) == len(f.quality)
     assert not n or f.tag.max() < len(f.tags)
+    assert len(f.units) in (0, len(f.tags))
     state = f.value[(f.kinds[f.tag] == ValueKind.STATE) & ~np.isnan(f.value)]
     assert ((state >= 0) & (state < len(f.states))).all()
 
@@ -320,7 +334,25 @@ def test_a_frame_of_the_next_version_is_read_without_its_new_fields() -> None:
 
 def test_a_frame_two_versions_ahead_is_refused_by_name() -> None:
     with pytest.raises(ProtocolError, match="unknown_version"):
-        frame.decode(sealed(frame_content.pack(sample()), version=4))
+        frame.decode(sealed(frame_content.pack(sample()), version=6))
+
+
+def test_only_a_frame_that_says_a_unit_is_of_the_version_that_older_readers_refuse() -> None:
+    assert frame.encode(sample())[4] == 2
+    f = sample(units=("bar",))
+    assert frame.encode(f)[4] == 4
+    assert frame.encode(replace(sample(), units=("",) * len(f.tags)))[4] == 2
+    for older in (1, 2):
+        with pytest.raises(ProtocolError, match="unknown_version"):
+            frame.encode(f, version=older)
+
+
+def test_a_frame_without_units_has_the_bytes_that_it_always_had() -> None:
+    golden = (Path(__file__).parents[2] / "cases/decoders/frame-version-2/record.bin").read_bytes()
+    f = frame.decode(golden)
+    assert f.units == ()
+    assert frame.encode(f) == golden
+    assert frame.encode(replace(f, dictionary=b"")) == golden
 
 
 @pytest.mark.parametrize(
@@ -335,6 +367,9 @@ def test_a_frame_two_versions_ahead_is_refused_by_name() -> None:
         pytest.param({"value": np.full(50, 2.0)}, "bad_schema", id="state_without_a_text"),
         pytest.param({"tag": np.full(50, 101, np.uint32)}, "bad_schema", id="tag_out_of_the_dictionary"),
         pytest.param({"states": ("RUN",)}, "bad_schema", id="stale_dictionary"),
+        pytest.param({"units": ("bar",) * 101}, "bad_schema", id="units_that_the_dictionary_does_not_say"),
+        pytest.param({"units": ("bar",), "dictionary": b""}, "bad_schema", id="units_of_other_tags"),
+        pytest.param({"units": ("x" * 33,) * 101, "dictionary": b""}, "bad_schema", id="long_unit"),
         pytest.param({"kinds": np.zeros(101, np.uint8)}, "bad_schema", id="kinds_of_another_dictionary"),
         pytest.param(
             {"rejects": (DoorReject(0, Reason.BAD_SYNTAX, bytes(1024)),) * 9_000},
@@ -376,18 +411,20 @@ def test_a_record_larger_than_the_stream_takes_is_not_made() -> None:
         frame.encode(f)
 
 
-@given(st.lists(st.tuples(tag_texts, st.sampled_from(ValueKind)), max_size=40))
+@given(st.lists(st.tuples(tag_texts, st.sampled_from(ValueKind), unit_texts), max_size=40))
 @settings(max_examples=60, deadline=None)
-def test_a_producers_dictionary_only_grows(wanted: list[tuple[str, ValueKind]]) -> None:
+def test_a_producers_dictionary_only_grows(wanted: list[tuple[str, ValueKind, str]]) -> None:
     d = dictionary.Dictionary()
-    given_out: dict[tuple[str, ValueKind], int] = {}
-    for tag, kind in wanted:
+    given_out: dict[tuple[str, ValueKind, str], int] = {}
+    for tag, kind, unit in wanted:
         before = d.parsed().tags
-        index = d.index(tag, kind)
-        assert given_out.setdefault((tag, kind), index) == index
+        index = d.index(tag, kind, unit)
+        assert given_out.setdefault((tag, kind, unit), index) == index
         assert d.parsed().tags[: len(before)] == before
     parsed = dictionary.parse(d.block)
     assert parsed.tags == d.parsed().tags
+    for (_, _, unit), index in given_out.items():
+        assert (parsed.units[index] if parsed.units else "") == unit
     assert parsed.kinds.tolist() == d.parsed().kinds.tolist()
 
 

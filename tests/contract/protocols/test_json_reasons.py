@@ -39,7 +39,13 @@ WRONG = [
     pytest.param(b"null", Reason.BAD_SCHEMA, id="null_reading"),
     pytest.param(b'{"tag":"a","value":1}', Reason.BAD_SCHEMA, id="no_time_field"),
     pytest.param(b'{"tag":"a","ts":1}', Reason.BAD_SCHEMA, id="no_value_field"),
-    pytest.param(line(more=',"unit":"C"'), Reason.BAD_SCHEMA, id="unknown_field"),
+    pytest.param(line(more=',"units":"C"'), Reason.BAD_SCHEMA, id="unknown_field"),
+    pytest.param(line(more=',"unit":7'), Reason.BAD_SCHEMA, id="unit_a_number"),
+    pytest.param(line(more=',"unit":null'), Reason.BAD_SCHEMA, id="unit_null"),
+    pytest.param(line(more=',"unit":"' + "x" * 33 + '"'), Reason.BAD_SCHEMA, id="long_unit"),
+    pytest.param(line(more=',"unit":"' + "°" * 17 + '"'), Reason.BAD_SCHEMA, id="long_unit_in_bytes"),
+    pytest.param(line(more=',"unit":"C\\u0007"'), Reason.BAD_SCHEMA, id="control_character_in_unit"),
+    pytest.param(line(more=',"unit":"\\ud800"'), Reason.BAD_ENCODING, id="lone_surrogate_in_unit"),
     pytest.param(line(tag="7"), Reason.BAD_SCHEMA, id="tag_a_number"),
     pytest.param(line(ts="1.5"), Reason.BAD_SCHEMA, id="time_a_fraction"),
     pytest.param(line(ts="null"), Reason.BAD_SCHEMA, id="time_null"),
@@ -101,7 +107,16 @@ def test_one_wrong_line_has_its_reason_and_costs_no_other(wrong: bytes, reason: 
     [
         p
         for p in WRONG
-        if p.id not in {"no_json", "cut", "comma_after", "two_on_a_line", "nested_open", "lone_surrogate"}
+        if p.id
+        not in {
+            "no_json",
+            "cut",
+            "comma_after",
+            "two_on_a_line",
+            "nested_open",
+            "lone_surrogate",
+            "lone_surrogate_in_unit",
+        }
     ],
 )
 def test_one_wrong_element_of_an_array_costs_no_other(wrong: bytes, reason: Reason) -> None:
@@ -135,7 +150,8 @@ def test_a_reject_keeps_the_time_that_could_be_read() -> None:
 
 
 def test_the_explanation_names_the_field() -> None:
-    assert "unit" in explain(line(more=',"unit":"C"'))
+    assert "speed" in explain(line(more=',"speed":"C"'))
+    assert "unit" in explain(line(more=',"unit":7'))
     assert "ts" in explain(line(ts="1.5"))
     assert explain(GOOD) == ""
 
@@ -175,6 +191,29 @@ def test_kinds_come_from_the_values() -> None:
         ("s", ValueKind.STATE),
     ]
     assert found.states == ("RUN",)
+
+
+def test_a_tag_with_two_units_is_two_entries_and_an_empty_unit_is_none() -> None:
+    said = [',"unit":"degC"', "", ',"unit":""', ',"unit":"degF"', ',"unit":"degC"']
+    found = decode(b"\n".join(line(more=more) for more in said))
+    assert (found.tags, found.units) == (("a/b",) * 3, ("degC", "", "degF"))
+    assert found.tag.tolist() == [0, 1, 1, 2, 0]
+    assert decode(line(more=',"unit":""')).units == decode(GOOD).units == ()
+
+
+def test_a_unit_that_only_refused_readings_said_is_gone() -> None:
+    found = decode(line(ts=0, more=',"unit":"degC"') + b"\n" + GOOD)
+    assert (found.tags, found.units) == (("a/b",), ())
+    assert b"degC" in found.rejects[0].payload
+
+
+def test_one_unit_more_than_a_dictionary_holds_is_refused_alone() -> None:
+    found = decode(b"\n".join(line(more=f',"unit":"u{i}"') for i in range(257)))
+    assert [(r.index, r.reason) for r in found.rejects] == [
+        (255, Reason.BAD_SCHEMA),
+        (256, Reason.BAD_SCHEMA),
+    ]
+    assert len(found.units) == 255
 
 
 def test_what_only_refused_readings_named_is_gone() -> None:
@@ -220,6 +259,7 @@ objects = st.fixed_dictionaries(
         "ts": st.one_of(st.integers(T - 10**9, T), json_values),
         "value": json_values,
         "quality": st.one_of(st.integers(-1, 256), json_values),
+        "unit": st.one_of(st.sampled_from(["", "bar", "degC", "x" * 33]), json_values),
         "x": json_values,
     },
 )
@@ -246,6 +286,7 @@ def test_a_diagnosis_is_never_ok_and_never_raises(one: dict[str, object], noise:
         assert diagnose(damaged)[0] is not Reason.OK
 
 
+@pytest.mark.parametrize("unit", ["", "°C"])
 @pytest.mark.parametrize(
     ("value", "kind", "state"),
     [
@@ -256,8 +297,11 @@ def test_a_diagnosis_is_never_ok_and_never_raises(one: dict[str, object], noise:
         (np.nan, ValueKind.FLOAT, ""),
     ],
 )
-def test_a_quarantined_reading_can_be_sent_again(value: float, kind: ValueKind, state: str) -> None:
-    payload = reading_json("a/b", T, value, kind, 0, state)
+def test_a_quarantined_reading_can_be_sent_again(
+    value: float, kind: ValueKind, state: str, unit: str
+) -> None:
+    payload = reading_json("a/b", T, value, kind, 0, state, unit)
     found = decode(payload)
+    assert found.units == ((unit,) if unit else ())
     assert (found.tags, found.kinds.tolist(), found.ts_us.tolist()) == (("a/b",), [kind], [T])
     np.testing.assert_array_equal(found.value, [value])

@@ -69,6 +69,7 @@ def sample(kind: ValueKind, n: int, *, gaps: bool = True) -> Frame:
         value,
         quality,
         states,
+        units=("m³/h", ""),
     )
 
 
@@ -82,14 +83,14 @@ def decoded(name: str, body: bytes) -> Columns | Frame:
 
 
 def readings(of: Columns | Frame) -> list[tuple[object, ...]]:
-    """(tag, kind, time, value bit for bit or a state's text, quality) of each reading."""
+    """(tag, kind, time, value bit for bit or a state's text, quality, unit) of each reading."""
     out = []
     for tag, ts_us, value, quality in zip(
         of.tag.tolist(), of.ts_us.tolist(), of.value.tolist(), of.quality.tolist(), strict=True
     ):
         kind = ValueKind(int(of.kinds[tag]))
         text = None if value != value else of.states[int(value)] if kind is ValueKind.STATE else value.hex()
-        out.append((of.tags[tag], kind, ts_us, text, quality))
+        out.append((of.tags[tag], kind, ts_us, text, quality, of.units[tag] if of.units else ""))
     return out
 
 

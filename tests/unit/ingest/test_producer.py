@@ -109,6 +109,17 @@ def test_indexes_out_of_the_dictionary_mean_their_tags() -> None:
     assert [frame.tags[i] for i in frame.tag] == ["a", "b", "a", "c", "b"]
 
 
+def test_a_unit_said_of_an_index_travels_with_its_readings() -> None:
+    stream = MemoryStream(SHARDS)
+    producer = made(stream.append)
+    dictionary = producer.dictionary("gw")
+    indexes = np.array([dictionary.index("a", unit=unit) for unit in ("bar", "", "bar")], np.uint32)
+    producer.send("gw", indexes, *columns(3))
+    producer.flush()
+    (frame,) = stored(stream)
+    assert [(frame.tags[i], frame.units[i]) for i in frame.tag] == [("a", "bar"), ("a", ""), ("a", "bar")]
+
+
 def test_the_callers_arrays_may_be_used_again_after_send() -> None:
     stream = MemoryStream(SHARDS)
     producer = made(stream.append)

@@ -36,8 +36,9 @@ class Log:
         seq: int | None = None,
         kinds: Sequence[int] | None = None,
         states: tuple[str, ...] = (),
+        unit: str = "",
     ) -> None:
-        """Rows are (tag, seconds after T0, value[, quality])."""
+        """Rows are (tag, seconds after T0, value[, quality]); `unit` is said of each tag."""
         tags = tuple(dict.fromkeys(row[0] for row in rows))
         if seq is None:
             seq = self.seq[source] = self.seq.get(source, -1) + 1
@@ -54,6 +55,7 @@ class Log:
             value=np.array([row[2] for row in rows], np.float64),
             quality=np.array([row[3] if len(row) > 3 else 192 for row in rows], np.uint8),
             states=states,
+            units=(unit,) * len(tags) if unit else (),
         )
         self.put(encode(whole), source)
 

@@ -214,6 +214,32 @@ def test_a_text_for_a_number_and_a_fraction_for_a_bool_are_the_wrong_kind(log: A
     assert reasons(run(log.records)) == [Reason.WRONG_KIND, Reason.WRONG_KIND]
 
 
+def test_a_unit_that_is_not_the_models_is_a_reject_that_says_it_again(log: Any) -> None:
+    tags = (TagModel(path="p", source="s1", unit="bar"), TagModel(path="on", source="s1", kind="bool"))
+    log.put(control.encode(control.ModelChunk(1, 0, 1, True, (), tags)), "model")
+    log.frame("s1", [("p", 1.0, 5.0)])
+    log.frame("s1", [("p", 2.0, 5.0)], unit="bar")
+    log.frame("s1", [("p", 3.0, 72.5), ("p", 3.5, 73.0)], unit="psi")
+    log.frame("s1", [("free", 4.0, 1.0), ("on", 4.0, 1.0)], unit="psi")  # no model, or none that names a unit
+    outputs = run(log.records)
+    assert reasons(outputs) == [Reason.WRONG_UNIT] * 2
+    assert len(outputs[-1].readings) == 4
+    assert outputs[-1].rejects[0].payload == b'{"tag":"p","ts":%d,"value":72.5,"unit":"psi"}' % (T0 + 3_000_000)
+
+
+def test_a_unit_is_judged_anew_when_the_model_changes(log: Any) -> None:
+    for number, unit in ((1, "bar"), (2, "psi")):
+        tag = TagModel(path="p", source="s1", unit=unit)
+        log.put(control.encode(control.ModelChunk(number, 0, 1, True, (), (tag,))), "model")
+        log.frame("s1", [("p", number, 5.0)], unit="bar")
+        log.frame("s1", [("p", number + 0.5, 5.0)], unit="psi")
+    rejects = [reject for output in run(log.records) for reject in output.rejects]
+    assert [(r.reason, r.ts_us - T0) for r in rejects] == [
+        (Reason.WRONG_UNIT, 1_500_000),
+        (Reason.WRONG_UNIT, 2_000_000),
+    ]
+
+
 def test_new_tags_are_bounded_per_source(log: Any) -> None:
     log.frame("s1", [(f"t{i}", 1.0, 1.0) for i in range(5)])
     log.frame("s2", [(f"t{i}", 1.0, 1.0) for i in range(2)])
