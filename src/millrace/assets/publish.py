@@ -17,6 +17,7 @@ from millrace.assets.tag import CLASSES, KINDS, AssetModel
 from millrace.errors import StoreUnavailable
 from millrace.names import TABLE_MODEL_CHANGE
 from millrace.protocols import control
+from millrace.schema.text import storable
 from millrace.stream.contract import Entry, Stream
 
 PARTITION_KEY: Final = "millrace:model"
@@ -85,7 +86,7 @@ def _replace_rows(connection: psycopg.Connection[Any], model: AssetModel) -> Non
     with connection.cursor() as cursor:
         with cursor.copy("COPY asset_source (name, silence_us, description) FROM STDIN") as copy:
             for source in model.sources:
-                copy.write_row((source.name, source.silence_us, source.description))
+                copy.write_row((storable(source.name), source.silence_us, storable(source.description)))
         with cursor.copy(f"COPY asset_tag ({', '.join(_TAG_COLUMNS)}) FROM STDIN") as copy:
             for tag in model.tags:
                 copy.write_row(tuple(_cell(column, getattr(tag, column)) for column in _TAG_COLUMNS))
@@ -96,4 +97,6 @@ def _cell(column: str, value: Any) -> Any:
         return KINDS.index(value)
     if column == "data_class":
         return CLASSES.index(value)
-    return list(value) if column == "states" else value
+    if column == "states":
+        return [storable(state) for state in value]
+    return storable(value) if isinstance(value, str) else value

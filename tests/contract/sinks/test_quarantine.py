@@ -8,9 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from millrace.assets.publish import publish
 from millrace.assets.tag import AssetModel, SourceModel, TagModel
-from millrace.schema import model
 from millrace.schema.quarantine import LOT_ROWS_MAX, RejectFilter, begin_replay, finish_replay
+from millrace.stream.memory import MemoryStream
 
 Query = Callable[..., list[tuple[Any, ...]]]
 
@@ -80,23 +81,17 @@ def plant_model(high: float) -> AssetModel:
         TagModel(path="acme/lyon/p/temp", source="g\0", high=high, unit="°C", data_class="critical"),
         TagModel(path="acme/lyon/p/mode", source="g", kind="state", states=("idle", "run, fast", '"{')),
     )
-    return AssetModel(sources=(SourceModel(name="g"),), tags=tags)
+    return AssetModel(sources=(SourceModel(name="g"), SourceModel(name="g\0")), tags=tags)
 
 
 @pytest.mark.requirement("S-21")
-def test_a_model_is_numbered_once_and_readable_as_rows(
-    connection: psycopg.Connection[Any], query: Query
-) -> None:
-    first = model.record_change(connection, plant_model(80.0), made_by="test")
-    assert first is not None
-    assert model.record_change(connection, plant_model(80.0)) is None
-    assert model.pending_change(connection) == (first, plant_model(80.0))
-    model.mark_appended(connection, first)
-    assert model.pending_change(connection) is None
-    second = model.record_change(connection, plant_model(90.0))
-    assert second is not None
+def test_a_model_is_numbered_once_and_readable_as_rows(url: str, query: Query) -> None:
+    stream = MemoryStream(2)
+    first = publish(url, stream, plant_model(80.0), made_by="test")
+    assert publish(url, stream, plant_model(80.0)) == first
+    assert query("SELECT number, made_by, appended FROM model_change") == [(first, "test", True)]
+    second = publish(url, stream, plant_model(90.0))
     assert second > first
-    assert model.newest_change(connection) == (second, plant_model(90.0))
     assert query("SELECT path, high, states, data_class FROM asset_tag ORDER BY path") == [
         ("acme/lyon/p/mode", None, ["idle", "run, fast", '"{'], 0), ("acme/lyon/p/temp", 90.0, [], 1)
     ]  # fmt: skip
