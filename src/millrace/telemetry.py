@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
@@ -110,6 +110,7 @@ LATENCY_DURABLE_SECONDS = Histogram(
 )
 
 # --- supervisor -----------------------------------------------------------------------------------
+LOG_LINES_LOST = Counter("log_lines_lost_total", "Lines of log that the output did not take.")
 SUPERVISOR_RESTARTS = Counter("supervisor_restarts_total", "Children started again after a death.")
 
 _REFUSED = {reason: INGEST_REQUESTS_REFUSED.labels(reason) for reason in (*REFUSALS, *REASONS)}
@@ -234,10 +235,35 @@ def forget_process(pid: int) -> None:
 # --- logs -----------------------------------------------------------------------------------------
 
 
+class LossyOutput:
+    """A text output whose failures lose the line and nothing else: a full disk or a reader that went away
+    must not stop the program that speaks. What was lost is in `log_lines_lost_total`."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        try:
+            return self._out.write(text)
+        except OSError:
+            LOG_LINES_LOST.inc()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._out.flush()
+        except OSError:
+            LOG_LINES_LOST.inc()
+
+    def isatty(self) -> bool:
+        return self._out.isatty()
+
+
 def set_up_logs(*, level: str = "info", json_lines: bool = False, service: str = "") -> None:
     """Structured logs on stderr: readable lines, or one JSON object a line. Call once, in `main`."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(stream=sys.stderr, level=max(number, logging.WARNING), format="%(name)s: %(message)s")
+    out = LossyOutput(sys.stderr)
+    logging.basicConfig(stream=out, level=max(number, logging.WARNING), format="%(name)s: %(message)s")
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if json_lines
@@ -252,7 +278,7 @@ def set_up_logs(*, level: str = "info", json_lines: bool = False, service: str =
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, out)),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.clear_contextvars()

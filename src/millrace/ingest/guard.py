@@ -49,10 +49,10 @@ class Guard:
 
     def look(self) -> None:
         """Ask disk and stream. A stream that does not answer is no reason: its append will say so."""
-        found = self._found()
-        if (found and found[0]) != (self._refusal and self._refusal[0]):
-            log.warning("door_refuses" if found else "door_opens", reason=found[0] if found else "")
+        found, before = self._found(), self._refusal
         self._refusal = found
+        if (found and found[0]) != (before and before[0]):
+            log.warning("door_refuses" if found else "door_opens", reason=found[0] if found else "")
 
     def _found(self) -> tuple[str, str] | None:
         if self._disk and (detail := self._disk.check()):

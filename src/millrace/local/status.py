@@ -9,6 +9,8 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from millrace import telemetry
+
 POLL_S = 1.0
 PLAIN_LINE_S = 10.0  # where the output is no terminal: a line now and then instead of one that moves
 
@@ -40,7 +42,7 @@ class StatusLine:
     """Rewrites one line on a terminal; prints one every ten seconds elsewhere."""
 
     def __init__(self, out: TextIO = sys.stdout) -> None:
-        self._out = out
+        self._out = telemetry.LossyOutput(out)
         self._live = out.isatty()
         self._next_s = 0.0
 

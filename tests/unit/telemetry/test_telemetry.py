@@ -40,7 +40,7 @@ def test_every_counter_names_its_stage_and_ends_in_total() -> None:
     assert [
         name
         for name in names
-        if not re.fullmatch(r"(ingest|process|sink|supervisor)_[a-z]+(_[a-z]+)*_total", name)
+        if not re.fullmatch(r"(ingest|process|sink|supervisor|log)_[a-z]+(_[a-z]+)*_total", name)
     ] == []
 
 
@@ -129,3 +129,21 @@ def test_traces_that_are_off_cost_no_parent() -> None:
     with telemetry.span(telemetry.SPAN_INGEST) as span:
         assert span is None
         assert telemetry.trace_parent() == ""
+
+
+@pytest.mark.requirement("S-19")
+def test_a_full_disk_under_the_log_stops_no_program() -> None:
+    program = """
+import logging
+from millrace import telemetry
+from millrace.local.status import StatusLine
+telemetry.set_up_logs()
+for _ in range(3):
+    telemetry.logger("m").warning("x" * 10_000)
+    logging.getLogger("library").error("y" * 10_000)
+    StatusLine(open("/dev/full", "w")).say("z" * 10_000)
+assert telemetry.LOG_LINES_LOST._value.get() >= 9, telemetry.LOG_LINES_LOST._value.get()
+"""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([sys.executable, "-c", program], stderr=full, timeout=60, check=False)
+    assert ended.returncode == 0
