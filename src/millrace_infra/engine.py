@@ -1,0 +1,47 @@
+"""Which CDK synthesizes, and how little of its AWS package is loaded.
+
+The provider's package imports its 1,000 modules in its own `__init__`: 15 s and half a gigabyte. The program
+uses some 120 of them, and each of those needs only the package's `_jsii` beside it. So the package is put in
+place without running that `__init__`, and what `terraform.py` names is all that is loaded.
+
+CDKTF lives on as CDKTN with the same classes. `MILLRACE_CDK=cdktn` puts its packages in the place of the old
+names; the two cannot be installed side by side, so that happens in an environment of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from types import ModuleType
+from typing import Final
+
+from millrace.errors import SettingError
+
+ENV_ENGINE: Final = "MILLRACE_CDK"
+AWS_PACKAGE: Final = "cdktf_cdktf_provider_aws"
+_PACKAGES: Final = {"cdktf": AWS_PACKAGE, "cdktn": "cdktn_provider_aws"}
+
+
+def load() -> None:
+    """Make `cdktf` and the AWS package importable; repeated calls do nothing."""
+    if AWS_PACKAGE in sys.modules:
+        return
+    # jsii warns of each Node release that it will leave behind one day; the lock decides, not the warning
+    os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
+    engine = os.environ.get(ENV_ENGINE, "cdktf")
+    if engine not in _PACKAGES:
+        raise SettingError(ENV_ENGINE, got=engine, want=" or ".join(_PACKAGES))
+    if engine != "cdktf":
+        sys.modules["cdktf"] = importlib.import_module(engine)
+    sys.modules[AWS_PACKAGE] = _without_its_init(_PACKAGES[engine])
+
+
+def _without_its_init(name: str) -> ModuleType:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.submodule_search_locations is None:
+        raise SettingError(name, got="not installed", want="the extra `infra`: make test sets it up")
+    package = ModuleType(AWS_PACKAGE)
+    package.__path__ = list(spec.submodule_search_locations)
+    return package

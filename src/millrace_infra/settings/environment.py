@@ -1,0 +1,179 @@
+"""One environment: the file `environments/{name}.yaml`, the suffix and what both together decide.
+
+`load` refuses what cannot work before anything is synthesized, with the number that is wanted and why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from millrace.errors import SettingError, nearest
+from millrace.names import PROJECT
+from millrace_infra.naming import Names, check_suffix
+from millrace_infra.settings.places import (
+    EdgeSettings,
+    Email,
+    NetworkSettings,
+    ProducerTrust,
+    SecretNames,
+    StateSettings,
+)
+from millrace_infra.settings.section import Section
+from millrace_infra.settings.sizes import (
+    ON_DEMAND_BYTES_PER_S,
+    CacheSize,
+    DatabaseSize,
+    Load,
+    StreamSize,
+    TaskSize,
+)
+
+FOLDER: Final = Path("environments")
+RETENTION_DAYS_MIN: Final = 2557
+"""Seven years, leap days included: the least that a critical reading is kept."""
+_REGION: Final = re.compile(r"(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-\d")
+
+
+class Settings(Section):
+    """The content of one file."""
+
+    region: str
+    account_id: Annotated[str, Field(pattern=r"^\d{12}$")]
+    zone_ids: Annotated[tuple[str, ...], Field(min_length=2, max_length=3)]
+    """Availability zones by id: a zone's name means another place in each account."""
+    owner: Annotated[str, Field(min_length=1)]
+    cost_centre: Annotated[str, Field(min_length=1)]
+    profile: Literal["ephemeral", "records"] = "ephemeral"
+    """`ephemeral`: everything can be destroyed. `records`: Object Lock, and `destroy` is guarded."""
+    architecture: Literal["ARM64", "X86_64"] = "ARM64"
+    load: Load
+    network: NetworkSettings
+    stream: StreamSize
+    producers: ProducerTrust = ProducerTrust()
+    worker: TaskSize
+    api: TaskSize
+    dashboard: TaskSize
+    database: DatabaseSize
+    cache: CacheSize
+    critical_days: int = RETENTION_DAYS_MIN
+    """How long the archive keeps critical readings."""
+    standard_days: Annotated[int, Field(ge=30)] = 365
+    second_archive_copy: bool = False
+    log_days: Literal[30, 60, 90, 180, 365, 731, 1096, 1827, 2557] = 365
+    edge: EdgeSettings
+    secrets: SecretNames = SecretNames()
+    alarm_recipients: Annotated[tuple[Email, ...], Field(min_length=1)]
+    budget_usd_per_month: Annotated[int, Field(ge=1)]
+    state: StateSettings = StateSettings()
+
+    @field_validator("region")
+    @classmethod
+    def _known_region(cls, region: str) -> str:
+        if not _REGION.fullmatch(region):
+            raise ValueError(f"found {region!r}, wanted an AWS region such as eu-central-1")
+        return region
+
+    @field_validator("critical_days")
+    @classmethod
+    def _seven_years(cls, days: int) -> int:
+        if days < RETENTION_DAYS_MIN:
+            raise ValueError(
+                f"found {days} days, wanted {RETENTION_DAYS_MIN} at least: "
+                "critical readings are kept for seven years"
+            )
+        return days
+
+    @model_validator(mode="after")
+    def _stream_carries_the_load(self) -> Self:
+        wanted, found = self.load.shards_wanted, self.stream.shards
+        if self.stream.mode == "provisioned" and found < wanted:
+            raise ValueError(
+                f"stream.shards: found {found}, wanted {wanted} at least: {self.load.events_per_s} events/s of "
+                f"{self.load.event_bytes} B with a headroom of {self.load.headroom}, and a shard takes 1 MB/s "
+                "and 1,000 records/s"
+            )
+        if self.stream.mode == "on_demand" and self.load.bytes_per_s > ON_DEMAND_BYTES_PER_S:
+            raise ValueError(
+                f"stream.mode: a fresh on-demand stream takes {ON_DEMAND_BYTES_PER_S} B/s and the load is "
+                f"{self.load.bytes_per_s:.0f}: wanted provisioned, with {wanted} shards"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One deployment: a file's settings under a suffix."""
+
+    name: str
+    suffix: str
+    settings: Settings
+
+    @property
+    def region(self) -> str:
+        return self.settings.region
+
+    @cached_property
+    def names(self) -> Names:
+        return Names(self.suffix, self.region, self.settings.account_id)
+
+    @cached_property
+    def secrets(self) -> SecretNames:
+        return self.settings.secrets.of(self.suffix)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """On every resource that takes tags."""
+        return {
+            "project": PROJECT,
+            "environment": self.name,
+            "suffix": self.suffix,
+            "owner": self.settings.owner,
+            "cost-centre": self.settings.cost_centre,
+            "data-class": "standard",
+        }
+
+
+def load(name: str, suffix: str, *, folder: Path = FOLDER, region: str = "") -> Environment:
+    """The environment of that name; SettingError says which key is wrong. `region` must agree, if given."""
+    check_suffix(suffix)
+    settings = _parse(_read(folder, name), f"{folder / name}.yaml")
+    if region and region != settings.region:
+        raise SettingError("AWS_REGION", got=region, want=f"{settings.region}, as {name}.yaml says, or unset")
+    return Environment(name, suffix, settings)
+
+
+def known(folder: Path = FOLDER) -> list[str]:
+    """Names of the environments that have a file."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _read(folder: Path, name: str) -> Mapping[str, Any]:
+    if name not in known(folder):
+        want = f"one of {', '.join(known(folder)) or 'nothing: the folder is empty'}"
+        raise SettingError("ENV", got=name, want=want + nearest(name, known(folder)))
+    try:
+        content = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SettingError(f"{name}.yaml", got=str(error), want="YAML") from None
+    if not isinstance(content, dict):
+        raise SettingError(f"{name}.yaml", got=type(content).__name__, want="a mapping of settings")
+    return content
+
+
+def _parse(content: Mapping[str, Any], file: str) -> Settings:
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        found = "a mapping" if isinstance(first["input"], dict | Section) else first["input"]
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingError(f"{file} {where}".strip(), got=found, want=message) from None

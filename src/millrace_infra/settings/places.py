@@ -1,0 +1,105 @@
+"""Where an environment lives and whom it lets in: addresses, domain, recipients, secrets, state."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from millrace_infra.settings.section import Section
+
+VPC_PREFIX_MAX: Final = 20
+"""Three tiers in three zones take nine subnets; a /20 gives each 251 addresses, and a task takes one."""
+
+Cidr = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+\.\d+/\d+$")]
+Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d*:.+$")]
+Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+
+
+class NetworkSettings(Section):
+    cidr: Cidr
+    egress: Literal["nat_per_zone", "nat", "endpoints"] = "nat_per_zone"
+    """What carries calls to AWS: a NAT gateway in each zone, one for all, or interface end points alone."""
+    allowed_networks: tuple[Cidr, ...] = ()
+    """Networks (VPN, offices over a transit gateway) that may open the dashboard."""
+
+    @field_validator("cidr")
+    @classmethod
+    def _large_enough(cls, cidr: str) -> str:
+        network = ipaddress.ip_network(cidr)
+        if not 16 <= network.prefixlen <= VPC_PREFIX_MAX:
+            raise ValueError(
+                f"found {cidr}, wanted a network of /16 to /{VPC_PREFIX_MAX}: nine subnets have to fit"
+            )
+        return cidr
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            if ipaddress.ip_network(network).prefixlen == 0:
+                raise ValueError("found 0.0.0.0/0, wanted networks that you know")
+        return networks
+
+
+class ProducerTrust(Section):
+    """Who may take the role that puts frames on the stream."""
+
+    kind: Literal["account", "roles_anywhere", "iot"] = "account"
+    principals: tuple[Arn, ...] = ()
+    """`account`: roles of this account; `roles_anywhere`: the trust anchor."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.kind == "roles_anywhere" and len(self.principals) != 1:
+            raise ValueError("roles_anywhere wants exactly one principal: the trust anchor's ARN")
+        return self
+
+
+class OidcSettings(Section):
+    """Sign-in of people to the dashboard."""
+
+    issuer: Annotated[str, Field(pattern=r"^https://")]
+    authorization_endpoint: Annotated[str, Field(pattern=r"^https://")]
+    token_endpoint: Annotated[str, Field(pattern=r"^https://")]
+    user_info_endpoint: Annotated[str, Field(pattern=r"^https://")]
+    client_id: str
+
+
+class EdgeSettings(Section):
+    domain: Annotated[str, Field(pattern=r"^[a-z0-9.-]+\.[a-z]{2,}$")]
+    """Where integrators call the API, for example `api.millrace.example.com`."""
+    certificate_arn: Arn
+    """Issued certificate for `domain` and `internal_domain`, in this region."""
+    internal_domain: Annotated[str, Field(pattern=r"^[a-z0-9.-]+\.[a-z]{2,}$")]
+    """Name that the private load balancer answers to: the certificate's other name."""
+    requests_per_s: Annotated[int, Field(ge=1, le=10_000)] = 500
+    burst: Annotated[int, Field(ge=1, le=5_000)] = 1_000
+    requests_per_day: Annotated[int, Field(ge=1)] = 5_000_000
+    oidc: OidcSettings
+
+
+class SecretNames(Section):
+    """Names of secrets that exist; `{suffix}` is filled in. None is created, none is read into the state."""
+
+    database_master: str = "millrace/{suffix}/database-master"
+    database_user: str = "millrace/{suffix}/database-user"
+    api_signing: str = "millrace/{suffix}/api-signing"
+    api_keys: str = "millrace/{suffix}/api-keys"
+    dashboard_oidc: str = "millrace/{suffix}/dashboard-oidc"
+    rotation_days: Annotated[int, Field(ge=1, le=1000)] = 30
+
+    def of(self, suffix: str) -> SecretNames:
+        names = {
+            field: value.replace("{suffix}", suffix)
+            for field, value in self.model_dump().items()
+            if isinstance(value, str)
+        }
+        return self.model_copy(update=names)
+
+
+class StateSettings(Section):
+    kind: Literal["local", "s3"] = "s3"
+    bucket: str = ""
+    """Empty: the bucket that `make bootstrap` makes in this account and region."""

@@ -1,0 +1,90 @@
+"""What an environment declares of load and sizes, each checked against what AWS takes."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from millrace_infra.settings.section import Section
+
+SHARD_BYTES_PER_S: Final = 1_000_000
+SHARD_RECORDS_PER_S: Final = 1_000
+"""What one Kinesis shard takes in a second. Source: Kinesis Data Streams quotas."""
+ON_DEMAND_BYTES_PER_S: Final = 4_000_000
+"""What a fresh on-demand stream takes before it has grown. Source: the same page."""
+
+FARGATE_MEMORY_MIB: Final[dict[int, tuple[int, ...]]] = {
+    256: (512, 1024, 2048),
+    512: tuple(range(1024, 4097, 1024)),
+    1024: tuple(range(2048, 8193, 1024)),
+    2048: tuple(range(4096, 16385, 1024)),
+    4096: tuple(range(8192, 30721, 1024)),
+    8192: tuple(range(16384, 61441, 4096)),
+    16384: tuple(range(32768, 122881, 8192)),
+}
+"""Memory that Fargate offers by CPU units. Source: Amazon ECS task definition parameters for Fargate."""
+
+
+class Load(Section):
+    """What the plant sends at its peak."""
+
+    events_per_s: Annotated[int, Field(ge=1, le=1_000_000)]
+    event_bytes: Annotated[int, Field(ge=8, le=100_000)] = 200
+    """On the wire. 200 B is an NDJSON line; our frames take 12."""
+    events_per_record: Annotated[int, Field(ge=1, le=10_000)] = 50
+    headroom: Annotated[float, Field(ge=1.0, le=10.0)] = 1.25
+    """A shard is never even: sources hash unevenly and a restart sends a burst."""
+
+    @property
+    def bytes_per_s(self) -> float:
+        return self.events_per_s * self.event_bytes * self.headroom
+
+    @property
+    def shards_wanted(self) -> int:
+        records_per_s = self.events_per_s / self.events_per_record * self.headroom
+        return max(
+            1, math.ceil(self.bytes_per_s / SHARD_BYTES_PER_S), math.ceil(records_per_s / SHARD_RECORDS_PER_S)
+        )
+
+
+class StreamSize(Section):
+    mode: Literal["provisioned", "on_demand"] = "provisioned"
+    shards: Annotated[int, Field(ge=1, le=500)] = 1
+    """Ignored on demand."""
+    retention_h: Annotated[int, Field(ge=24, le=8760)] = 48
+
+
+class TaskSize(Section):
+    """One ECS service's tasks."""
+
+    cpu: int
+    """CPU units, 1024 a core."""
+    memory_mib: int
+    count_min: Annotated[int, Field(ge=1, le=500)]
+    count_max: Annotated[int, Field(ge=1, le=500)]
+    storage_gib: Annotated[int, Field(ge=21, le=200)] = 21
+
+    @model_validator(mode="after")
+    def _offered(self) -> Self:
+        if self.memory_mib not in (offered := FARGATE_MEMORY_MIB.get(self.cpu, ())):
+            raise ValueError(
+                f"cpu {self.cpu} with {self.memory_mib} MiB is not offered by Fargate, wanted "
+                + (f"one of {list(offered)} MiB" if offered else f"a cpu out of {list(FARGATE_MEMORY_MIB)}")
+            )
+        if self.count_max < self.count_min:
+            raise ValueError(f"count_max {self.count_max} is below count_min {self.count_min}")
+        return self
+
+
+class DatabaseSize(Section):
+    instance_class: Annotated[str, Field(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")]
+    readers: Annotated[int, Field(ge=1, le=14)] = 1
+    backup_days: Annotated[int, Field(ge=1, le=35)] = 35
+    insights_days: Literal[7, 31, 93, 731] = 7
+
+
+class CacheSize(Section):
+    node_type: Annotated[str, Field(pattern=r"^cache\.[a-z0-9]+\.[a-z0-9]+$")]
+    replicas: Annotated[int, Field(ge=1, le=5)] = 1
