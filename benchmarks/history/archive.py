@@ -6,13 +6,16 @@ Only the flow in front of the sink is missing, so the folder is not in account: 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from benchmarks.workloads import Workload, source_edges
+from benchmarks.workloads import Workload, source_edges, workload
 from millrace.accounting import hash_rows, tag_hash
 from millrace.batch import (
     ALARM,
@@ -33,11 +36,11 @@ from millrace.clock import SECOND_US, EdgeClock
 from millrace.durable import make_folders
 from millrace.settings import Settings
 from millrace.sinks.archive import ArchiveSink
-from millrace.sinks.archive.compaction import ROWS_MAX
+from millrace.sinks.archive.neighbours import FILES_MIN, ROWS_MAX
 from millrace.sinks.postgres import Owners, PostgresManifest
 from millrace.stream.contract import shard_of
 
-SMALL_SEGMENTS: Final = 7  # one more and the sink would begin to merge them
+SMALL_SEGMENTS: Final = FILES_MIN - 1  # one more and the sink would begin to merge them
 OWNER: Final = "benchmark"
 
 
@@ -52,29 +55,42 @@ class Cycle:
     offset_us: I64
 
 
-def fill(url: str, settings: Settings, workload: Workload, end_us: int, cycles: int) -> int:
-    """`cycles` cycles of the workload that end at `end_us`, for every shard; how many readings."""
-    owners = Owners(url, OWNER, settings)
-    manifest = PostgresManifest(url, settings, owner=OWNER)
+def fill(
+    url: str, settings: Settings, name: str, end_us: int, cycles: int, pool: ProcessPoolExecutor
+) -> int:
+    """`cycles` cycles of the workload that end at `end_us`, for every shard; how many readings. A shard is a task."""
     make_folders(settings.home / "archive")
+    task = partial(_fill_shard, url, settings, name, end_us, cycles)
+    return sum(pool.map(task, range(settings.shards)))
+
+
+def _fill_shard(url: str, settings: Settings, name: str, end_us: int, cycles: int, shard: int) -> int:
+    """One shard's segments, by an owner of its own."""
+    owners = Owners(url, f"{OWNER}-{shard}", settings)
+    manifest = PostgresManifest(url, settings, owner=f"{OWNER}-{shard}")
     large = settings.model_copy(update={"segment_rows_max": 2 * ROWS_MAX, "segment_age_s": 3600.0})
-    identity = owners.identity() or ""
-    sink = ArchiveSink(settings.home / "archive", manifest, large, EdgeClock(), folder_id=identity)
-    rows = 0
+    sink = ArchiveSink(
+        settings.home / "archive", manifest, large, EdgeClock(), folder_id=owners.identity() or ""
+    )
     try:
-        for shard in range(settings.shards):
-            held = owners.acquire(shard)
-            if held is None:
-                raise SystemExit(f"shard {shard} is not free: is another platform running on this folder?")
-            sink.open_shard(held.ownership)
-            rows += _fill_shard(sink, cycle_of(workload, shard, settings.shards), workload.cycle_us, end_us, cycles)
-            sink.close_shard(shard)
-            owners.release(held.ownership)
+        held = owners.acquire(shard)
+        if held is None:
+            raise SystemExit(f"shard {shard} is not free: is another platform running on this folder?")
+        sink.open_shard(held.ownership)
+        offered = _workload(name)
+        rows = _write(sink, cycle_of(offered, shard, settings.shards), offered.cycle_us, end_us, cycles)
+        sink.close_shard(shard)
+        owners.release(held.ownership)
+        return rows
     finally:
         sink.close()
         manifest.close()
         owners.close()
-    return rows
+
+
+@lru_cache(maxsize=1)
+def _workload(name: str) -> Workload:
+    return workload(name)
 
 
 def cycle_of(workload: Workload, shard: int, shards: int) -> Cycle:
@@ -102,14 +118,15 @@ def _tag(workload: Workload, number: int, slot: int) -> TagInfo:
     return TagInfo(slot, workload.paths[number], name, ValueKind.FLOAT, data_class, True, period_us, "degC")
 
 
-def _fill_shard(sink: ArchiveSink, cycle: Cycle, cycle_us: int, end_us: int, cycles: int) -> int:
+def _write(sink: ArchiveSink, cycle: Cycle, cycle_us: int, end_us: int, cycles: int) -> int:
+    """The newest cycles are a segment each; before them as many make one as compaction would have put together."""
     if not len(cycle.rows):
         return 0
     sink.announce(cycle.shard, cycle.tags)
-    a_segment = max(ROWS_MAX // len(cycle.rows), 1)
+    merged = max(min(FILES_MIN, ROWS_MAX // len(cycle.rows)), 1)
     for number in range(cycles):
         left = cycles - 1 - number
-        is_last = left < SMALL_SEGMENTS or (left - SMALL_SEGMENTS) % a_segment == 0
+        is_last = left < SMALL_SEGMENTS or (left - SMALL_SEGMENTS) % merged == 0
         base_us = end_us - (left + 1) * cycle_us
         sink.write([_output(cycle, number + 1, base_us, cycle_us, closes=is_last)])
         if sink.failure:
@@ -120,6 +137,8 @@ def _fill_shard(sink: ArchiveSink, cycle: Cycle, cycle_us: int, end_us: int, cyc
 def _output(cycle: Cycle, position: int, base_us: int, cycle_us: int, *, closes: bool) -> Output:
     rows = cycle.rows.copy()
     rows["ts_us"] = cycle.offset_us + base_us
+    # Values of a cycle again and again would halve the file: a step a cycle, in the two decimals that sensors give.
+    rows["value"] = np.round(rows["value"] + 0.01 * position, 2)
     rows["hash"] = hash_rows(cycle.hashes, rows["slot"], rows["ts_us"], rows["value"], rows["quality"])
     return Output(
         cycle.shard, position, position, base_us + cycle_us, 1, rows,
@@ -129,9 +148,18 @@ def _output(cycle: Cycle, position: int, base_us: int, cycle_us: int, *, closes:
 
 def size_bytes(home: Path) -> int:
     """Bytes of the archive's files."""
-    return sum(path.stat().st_size for path in (home / "archive").rglob("*.parquet"))
+    return sum(path.stat().st_size for path in _segments(home))
 
 
-def whole_cycles(minutes: float, workload: Workload) -> int:
+def files(home: Path) -> int:
+    """How many there are."""
+    return sum(1 for _ in _segments(home))
+
+
+def _segments(home: Path) -> Iterator[Path]:
+    return (home / "archive").rglob("*.parquet")
+
+
+def whole_cycles(minutes: float, cycle_us: int) -> int:
     """Cycles that make up so many minutes."""
-    return max(round(minutes * 60 * SECOND_US / workload.cycle_us), 1)
+    return max(round(minutes * 60 * SECOND_US / cycle_us), 1)

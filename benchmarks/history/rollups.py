@@ -8,6 +8,8 @@ the product's upkeep does to them, by the product's own code.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +25,8 @@ from millrace.sinks.postgres.rollups import ROLLUP
 from millrace.stream.contract import shard_of
 
 READINGS_PER_WINDOW: Final = 60
+BUILDING: Final = "-c maintenance_work_mem=512MB -c max_parallel_maintenance_workers=0 -c synchronous_commit=off"
+"""Only while building: a key of a partition is sorted in memory, and the pool has a process a core already."""
 
 INSERT_TAGS: Final = """
 INSERT INTO tag (path, source, tag_hash, shard, kind, data_class, modelled, period_us, unit)
@@ -57,21 +61,28 @@ def signed(bits: int) -> int:
     return bits - 2**64 if bits >= 2**63 else bits
 
 
-def fill(url: str, table: str, tag_ids: I64, from_us: int, to_us: int, width_us: int) -> int:
-    """Windows [from_us, to_us) of every tag; how many rows. Past partitions are made aside and attached."""
-    rows = 0
-    with psycopg.connect(url, autocommit=True) as connection:
-        there = existing(connection)
-        for start_us in range(start_of(table, from_us), to_us, WIDTH_US[table]):
-            begin_us, end_us = max(start_us, from_us), min(start_us + WIDTH_US[table], to_us)
-            windows = range(begin_us, end_us, width_us)
-            with connection.transaction():
-                if (table, start_us) in there:
-                    _copy(connection, table, tag_ids, windows, width_us)
-                else:
-                    _make(connection, table, start_us, tag_ids, windows, width_us)
-            rows += len(windows) * len(tag_ids)
-    return rows
+def fill(
+    url: str, table: str, tag_ids: I64, from_us: int, to_us: int, width_us: int, pool: ProcessPoolExecutor
+) -> int:
+    """Windows [from_us, to_us) of every tag; how many rows. A partition is a task of the pool's."""
+    task = partial(_fill_partition, url, table, tag_ids, from_us, to_us, width_us)
+    return sum(pool.map(task, range(start_of(table, from_us), to_us, WIDTH_US[table])))
+
+
+def _fill_partition(
+    url: str, table: str, tag_ids: I64, from_us: int, to_us: int, width_us: int, start_us: int
+) -> int:
+    """One partition's windows; one that is not there yet is made aside and attached."""
+    begin_us, end_us = max(start_us, from_us), min(start_us + WIDTH_US[table], to_us)
+    windows = range(begin_us, end_us, width_us)
+    with psycopg.connect(url, autocommit=True, options=BUILDING) as connection:
+        is_there = (table, start_us) in existing(connection)
+        with connection.transaction():
+            if is_there:
+                _copy(connection, table, tag_ids, windows, width_us)
+            else:
+                _make(connection, table, start_us, tag_ids, windows, width_us)
+    return len(windows) * len(tag_ids)
 
 
 def _make(
@@ -93,7 +104,7 @@ def _make(
         ).format(**parts),
     ):
         if statement is None:
-            _copy(connection, name_of(table, start_us), tag_ids, windows, width_us)
+            _copy(connection, name_of(table, start_us), tag_ids, windows, width_us, frozen=True)
         else:
             connection.execute(statement)
 
@@ -106,12 +117,22 @@ def _key(connection: psycopg.Connection[Any], table: str) -> Any:
     return row[0] if row else ""
 
 
-def _copy(connection: psycopg.Connection[Any], table: str, tag_ids: I64, windows: range, width_us: int) -> None:
-    statement = sql.SQL(f"COPY {{}} ({ROLLUP.columns}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table))
+def _copy(
+    connection: psycopg.Connection[Any],
+    table: str,
+    tag_ids: I64,
+    windows: range,
+    width_us: int,
+    *,
+    frozen: bool = False,
+) -> None:
+    """`frozen`: as vacuum leaves rows that everybody sees, which only a table made in the same transaction can take."""
+    options = "FORMAT BINARY, FREEZE" if frozen else "FORMAT BINARY"
+    statement = sql.SQL(f"COPY {{}} ({ROLLUP.columns}) FROM STDIN ({options})").format(sql.Identifier(table))
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for number, rows in enumerate(_windows(tag_ids, windows, width_us)):
-            whole = ROLLUP.encode(rows)
-            copy.write(whole[:-2] if number == 0 else rows.tobytes())
+            whole = ROLLUP.encode(rows) if number == 0 else b""
+            copy.write(whole[:-2] or rows.tobytes())
 
 
 def _windows(tag_ids: I64, windows: range, width_us: int) -> Iterator[Rows]:

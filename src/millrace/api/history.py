@@ -21,6 +21,7 @@ from millrace.api.dependencies import Dependencies
 from millrace.api.live_view import LiveRaw, TagRef
 from millrace.api.problems import Problem
 from millrace.api.reduce import Series, Windows, downsampled, reduced
+from millrace.api.rollup_columns import read_windows
 from millrace.api.store import Store
 from millrace.api.window import Readings
 from millrace.batch import LEVEL_US, DataClass
@@ -38,10 +39,6 @@ SETTLED_US = 10 * SECOND_US  # a rollup window this far past is written, unless 
 FUTURE_US = 6 * SECOND_US  # a reading may be ahead of its receipt by this much
 ATTEMPTS = 3  # a compaction may take a file away between the manifest and the read
 
-ROLLUP_ROWS = """
-SELECT window_us, min, max, sum, good + uncertain, first, last, count FROM {table}
-WHERE tag_id = %s AND window_us >= %s AND window_us < %s ORDER BY window_us LIMIT {limit}
-"""
 MANIFEST = """
 SELECT s.archived::text,
     coalesce(array_agg(g.file ORDER BY g.first_position) FILTER (WHERE g.file IS NOT NULL), '{}')
@@ -232,8 +229,8 @@ class _Reader:
         return parts
 
     def _rollup(self, level: int, from_us: int, to_us: int) -> Windows:
-        sql = ROLLUP_ROWS.format(table=f"rollup_{LEVELS[level]}", limit=ROLLUP_ROWS_MAX)
-        return Windows.of_rows(self._store.tuples(sql, [self._tag.id, from_us, to_us]))
+        table = f"rollup_{LEVELS[level]}"
+        return read_windows(self._store, table, self._tag.id, from_us, to_us, ROLLUP_ROWS_MAX)
 
     def _note(self, text: str) -> None:
         self._complete = False

@@ -64,24 +64,6 @@ class Windows:
         return cls(whole, real, real, real, whole, real, real, whole)
 
     @classmethod
-    def of_rows(cls, rows: list[tuple[object, ...]]) -> Windows:
-        """Rows (window, min, max, sum, good + uncertain, first, last, count) as the store gives them."""
-        if not rows:
-            return cls.none()
-        table = np.array(rows, dtype=np.float64)  # None becomes NaN; windows below 2^53 stay exact
-        window_us, lowest, highest, total, count, first, last, everything = table.T
-        return cls(
-            window_us.astype(np.int64),
-            lowest,
-            highest,
-            total,
-            count.astype(np.int64),
-            first,
-            last,
-            everything.astype(np.int64),
-        )
-
-    @classmethod
     def of_series(cls, series: Series, width_us: int) -> Windows:
         """What the rollup of raw readings is."""
         if not len(series):

@@ -25,7 +25,7 @@ WIDTH_US: Final = {
 }
 """Width of a partition by table; starts are multiples of it since 1970."""
 
-VACUUMED_OFTEN: Final = frozenset({names.TABLE_ROLLUP_1H})
+VACUUMED_OFTEN: Final = frozenset({names.TABLE_ROLLUP_1M, names.TABLE_ROLLUP_1H})
 """Tables whose key alone answers a history. It does so for vacuumed pages only, and a partition that nothing is written
 to any more is never vacuumed again: little may be left over."""
 

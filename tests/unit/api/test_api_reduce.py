@@ -79,11 +79,9 @@ def test_a_width_gives_at_most_that_many_windows(span_us: int, points: int, fine
 
 
 def test_rollups_keep_lowest_and_highest_in_the_lines_direction() -> None:
-    rows: list[tuple[object, ...]] = [
-        (0, 1.0, 9.0, 10.0, 2, 9.0, 1.0, 2),
-        (60_000_000, 5.0, 5.0, 5.0, 1, 5.0, 5.0, 1),
-    ]
-    points, width_us = reduced(Windows.of_rows(rows), 100, "minmax", 0, 120_000_000, 60_000_000)
+    rows = [(0, 1.0, 9.0, 10.0, 2, 9.0, 1.0, 2), (60_000_000, 5.0, 5.0, 5.0, 1, 5.0, 5.0, 1)]
+    windows = Windows(*(np.array(column) for column in zip(*rows, strict=True)))
+    points, width_us = reduced(windows, 100, "minmax", 0, 120_000_000, 60_000_000)
     assert points.value.tolist() == [9.0, 1.0, 5.0]
     assert width_us == 60_000_000
 

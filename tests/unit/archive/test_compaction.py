@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.clock import HandClock
-from millrace.schema.hour_counts import add_counts
+from millrace.errors import StoreUnavailable
+from millrace.schema.hour_counts import HourCount, add_counts
 from millrace.schema.segments import read_tag, recount
 from millrace.sinks.archive import ArchiveSink, compaction
-from millrace.sinks.archive.compaction import FILES_MIN, ROWS_MAX, choose
+from millrace.sinks.archive.neighbours import FILES_MIN, ROWS_MAX, Neighbours, choose
 from millrace.sinks.manifest import Segment
 
+COUNTS = (HourCount("gw-1", 0, 1, 1),)
 TAGS = [tag_info(i, source=f"gw-{i % 3}") for i in range(30)]
 
 
@@ -89,6 +92,7 @@ def test_a_merge_that_lost_a_reading_is_never_listed(
         victim, counts=(replace(victim.counts[0], count=victim.counts[0].count + 1), *victim.counts[1:])
     )
     manifest.rows[victim.file] = (wrong, "listed")
+    sink = open_sink(epoch=2)
     before = sorted(p.name for p in tmp_path.rglob("*.parquet*"))
     maintain(sink)
     assert len(manifest.listed()) == FILES_MIN
@@ -119,6 +123,66 @@ def test_upkeep_comes_with_the_writes(
     assert len(manifest.listed()) == 1
 
 
+def test_the_manifests_list_is_read_once_a_life_and_not_before_each_merge(
+    open_sink: Callable[..., ArchiveSink], manifest: MemoryManifest, monkeypatch
+) -> None:
+    """It grows with the years; what is merged then is the newest of it."""
+    sink = open_sink()
+    monkeypatch.setattr(manifest, "files", lambda shard: pytest.fail("the whole list was read again"))
+    fill(sink, FILES_MIN)
+    maintain(sink)
+    assert len(manifest.listed()) == 1
+    maintain(sink)
+
+
+def test_a_swap_whose_answer_was_lost_is_not_made_twice(
+    open_sink: Callable[..., ArchiveSink], manifest: MemoryManifest, monkeypatch
+) -> None:
+    sink = open_sink()
+    fill(sink, FILES_MIN)
+    swap, swaps = manifest.replace_segments, []
+
+    def answer_lost(*arguments: Any) -> None:
+        swap(*arguments)
+        swaps.append(arguments)
+        raise StoreUnavailable("the connection broke after the commit")
+
+    monkeypatch.setattr(manifest, "replace_segments", answer_lost)
+    maintain(sink)
+    maintain(sink)
+    assert len(swaps) == 1
+    assert [segment.rows for segment in manifest.listed()] == [FILES_MIN * 300]
+
+
+def test_segments_of_an_earlier_life_are_merged_with_new_ones(
+    open_sink: Callable[..., ArchiveSink], manifest: MemoryManifest
+) -> None:
+    fill(open_sink(), FILES_MIN - 1)
+    sink = open_sink(epoch=2)
+    sink.write([output(FILES_MIN, reading_rows(TAGS, [0], [T0_US], [1.0]), tags=TAGS, mark=1)])
+    maintain(sink)
+    assert [segment.rows for segment in manifest.listed()] == [(FILES_MIN - 1) * 300 + 1]
+
+
+SIZES = st.sampled_from([100, 9_000, 80_000, 700_000, 5_000_000, 9_000_000])
+
+
+@given(st.lists(st.tuples(SIZES, st.booleans()), max_size=60))
+def test_neighbours_held_in_memory_are_those_of_the_whole_list(events: list[tuple[int, bool]]) -> None:
+    """The slow twin is the manifest's list, read anew before each merge."""
+    held, whole = Neighbours(), []
+    for number, (rows, merges) in enumerate(events):
+        whole.append(Segment(f"f{number}", 0, 1, number, number, rows, 0, 1, 1, "", counts=COUNTS))
+        held.add(whole[-1])
+        while merges and (run := choose(whole)):
+            assert held.next_run() == run
+            merged = replace(run[0], file=f"m{run[0].file}", rows=sum(s.rows for s in run), last_position=number)
+            held.replace(run, merged)
+            whole = [*(segment for segment in whole if segment not in run), merged]
+    assert held.next_run() == choose(whole)
+    assert len(held) <= len(whole)
+
+
 @given(st.lists(st.integers(1, 9_000_000), max_size=40))
 def test_only_neighbours_are_merged_and_never_beyond_the_bound(sizes: list[int]) -> None:
     listed = [Segment(f"f{i}", 0, 1, i, i, rows, 0, 1, 1, "") for i, rows in enumerate(sizes)]
@@ -132,13 +196,17 @@ def test_only_neighbours_are_merged_and_never_beyond_the_bound(sizes: list[int])
 
 def test_merging_ends_and_rewrites_a_reading_few_times() -> None:
     listed: list[Segment] = []
+    held = Neighbours()
     rewritten = 0
     for i in range(2_000):
         listed.append(Segment(f"f{i}", 0, 1, i, i, 10_000, 0, 1, 1, ""))
+        held.add(listed[-1])
         while run := choose(listed):
+            assert held.next_run() == run  # what was merged is merged again, from memory as from the list
             rows = sum(s.rows for s in run)
             rewritten += rows
             merged = replace(run[0], rows=rows, last_position=run[-1].last_position, file=f"m{i}-{rows}")
             listed = sorted([*(s for s in listed if s not in run), merged], key=lambda s: s.first_position)
+            held.replace(run, merged)
     assert rewritten / 20_000_000 < 5
     assert len(listed) < 40

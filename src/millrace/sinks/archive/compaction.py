@@ -20,17 +20,11 @@ from millrace.durable import DISK, Disk, writing
 from millrace.schema.hour_counts import HourCount, add_counts, count_hours
 from millrace.schema.segments import Footer, SegmentError, read_metadata, read_rows, relative_name
 from millrace.sinks.archive.files import listing
+from millrace.sinks.archive.neighbours import Neighbours
 from millrace.sinks.archive.parquet import SegmentWriter
 from millrace.sinks.archive.sorting import SortedReadings, order_by_rank
 from millrace.sinks.manifest import READINGS, Manifest, Segment
 
-FILES_MIN: Final = 8
-GROWTH_MIN: Final = 4
-"""Neighbours are worth a merge when they are so many, and together so much larger than the largest of them:
-then a reading is rewritten once per fourfold growth of its file, four or five times in all. Tiny files
-(class 0) always are."""
-FILES_MAX: Final = 64
-ROWS_MAX: Final = 8_000_000
 BLOCK_ROWS: Final = 1_000_000
 
 Tag = tuple[str, str]
@@ -45,7 +39,22 @@ class Compactor:
         self._folder_id = folder_id
         self._disk = disk
         self._running: dict[int, Iterator[None]] = {}
+        self._known: dict[int, tuple[int, Neighbours]] = {}  # by shard, with the epoch in which it holds
         self._refused: set[str] = set()  # files of a merge that failed: they are not tried again in this life
+
+    def know(self, shard: int, epoch: int, listed: Sequence[Segment]) -> Neighbours:
+        """Take the shard's segments from the manifest's list, read while holding `epoch`."""
+        unwanted = self._refused | set(self._manifest.retired_before(shard, 0.0))
+        known = Neighbours(s for s in listed if s.kind == READINGS and s.file not in unwanted)
+        self._known[shard] = (epoch, known)
+        return known
+
+    def listed(self, shard: int, epoch: int, segments: Sequence[Segment]) -> None:
+        """The sink has listed new ones."""
+        known_epoch, known = self._known.get(shard, (-1, Neighbours()))
+        for segment in segments:
+            if known_epoch == epoch and segment.kind == READINGS:
+                known.add(segment)
 
     def step(self, shard: int, epoch: int) -> bool:
         """Go on with the shard's merge, or begin one; whether there was anything to do. About a quarter
@@ -56,22 +65,27 @@ class Compactor:
         merge = self._running.pop(shard, None) or self._begin(shard, epoch)
         if merge is None:
             return False
-        if next(merge, self) is None:
-            self._running[shard] = merge
+        try:
+            if next(merge, self) is None:
+                self._running[shard] = merge
+        except BaseException:
+            self._known.pop(shard, None)  # whether the swap was made is unknown: the manifest will say
+            raise
         return True
 
     def abandon(self, shard: int) -> None:
         """Drop the shard's merge; its unfinished file is removed."""
         self._running.pop(shard, None)
+        self._known.pop(shard, None)
 
     def _begin(self, shard: int, epoch: int) -> Iterator[None] | None:
-        retired = set(self._manifest.retired_before(shard, 0.0))
-        unwanted = retired | self._refused
-        listed = [s for s in self._manifest.files(shard) if s.kind == READINGS and s.file not in unwanted]
-        run = choose(listed)
-        return self._merge(shard, epoch, run) if run else None
+        known_epoch, known = self._known.get(shard, (-1, Neighbours()))
+        if known_epoch != epoch:
+            known = self.know(shard, epoch, self._manifest.files(shard))
+        run = known.next_run()
+        return self._merge(shard, epoch, known, run) if run else None
 
-    def _merge(self, shard: int, epoch: int, run: Sequence[Segment]) -> Iterator[None]:
+    def _merge(self, shard: int, epoch: int, known: Neighbours, run: Sequence[Segment]) -> Iterator[None]:
         """Yields after each block; the swap is the last thing it does."""
         first, last = run[0].first_position, run[-1].last_position
         name = relative_name("seg", shard, epoch, first, last, run[-1].max_ts_us)
@@ -90,39 +104,7 @@ class Compactor:
             raise
         merged = listing(name, shard, epoch, (first, last), writer, file)
         self._manifest.replace_segments(shard, epoch, merged, [segment.file for segment in run])
-
-
-def choose(listed: Sequence[Segment]) -> list[Segment]:
-    """The neighbours to merge next: smallest size classes first; else none."""
-    ordered = sorted(listed, key=lambda segment: segment.first_position)
-    for size_class in range(_size_class(ROWS_MAX)):
-        for run in _runs(ordered, size_class):
-            rows = [segment.rows for segment in run]
-            grows = size_class == 0 or sum(rows) >= GROWTH_MIN * max(rows)
-            if len(run) >= FILES_MIN and grows:
-                return run
-    return []
-
-
-def _size_class(rows: int) -> int:
-    """Sizes of one class differ at most eightfold; everything under 4,096 rows is one class."""
-    return max(0, (max(rows, 1).bit_length() - 12 + 2) // 3)
-
-
-def _runs(ordered: Sequence[Segment], size_class: int) -> Iterator[list[Segment]]:
-    """Neighbours of at most that class, cut so that no merge is larger than it may be."""
-    run: list[Segment] = []
-    rows = 0
-    for segment in ordered:
-        fits = _size_class(segment.rows) <= size_class
-        if run and (not fits or rows + segment.rows > ROWS_MAX or len(run) == FILES_MAX):
-            yield run
-            run, rows = [], 0
-        if fits:
-            run.append(segment)
-            rows += segment.rows
-    if run:
-        yield run
+        known.replace(run, merged)
 
 
 def merged_blocks(paths: Sequence[Path]) -> Iterator[SortedReadings]:

@@ -91,6 +91,7 @@ class ArchiveSink:
         shard, epoch = ownership.shard, ownership.epoch
         listed = self._manifest.files(shard)
         remove_unlisted(self._root, shard, epoch, {segment.file for segment in listed}, self._disk)
+        self._compactor.know(shard, epoch, listed)
         archived = max([archived, *(segment.last_position for segment in listed)])
         age_s = self._settings.segment_age_s * (0.5 + 0.5 * (shard * 0.618 % 1))
         with self._lock:
@@ -206,6 +207,7 @@ class ArchiveSink:
         if part.written is None:
             part.written = self._files.write(buffer.shard, buffer.epoch, buffer.table.tags, part)
         self._manifest.list_segment(buffer.shard, buffer.epoch, part.last_position, part.written)
+        self._compactor.listed(buffer.shard, buffer.epoch, part.written)
 
     def _put_off(self, buffer: ShardBuffer, error: Exception) -> None:
         wait_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2**buffer.failures)
