@@ -71,13 +71,13 @@ class Rig:
         ts_us = T0_US + (number // self.tags)[order] * PERIOD_US
         value = self.rng.normal(0.0, 1.0, self.batch)
         value[self.rng.random(self.batch) < 1e-4] = 30.0  # some anomalies open and close
-        quality, late = np.full(self.batch, 192, np.uint8), np.zeros(self.batch, np.uint8)
+        quality = np.full(self.batch, 192, np.uint8)
         hashed = number.astype(np.uint64)
         n = self.batch
         rows = self.timed("detect", lambda: self.detection.step(slot, ts_us, value), n)
         assert isinstance(rows, np.ndarray)
         self.timed("alarm", lambda: self.alarms.step(slot, ts_us, value, rows), n)
-        self.timed("rollup", lambda: self.rollup.step(slot, ts_us, value, quality, late, hashed), n)
+        self.timed("rollup", lambda: self.rollup.step(slot, ts_us, value, quality, hashed), n)
         self.calls += 1
 
     def tick(self) -> None:

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,8 @@ from millrace.settings import Settings
 
 HERE: Final = Path(__file__).parent
 RUN_S_MAX: Final = 900.0
-OURS: Final = "millrace"
+OURS: Final[dict[str, tuple[str, ...] | None]] = {"millrace": None, "millrace, EWMA alone": ("ewma",)}
+"""Our rows and the detectors they run: all seven, as shipped, or the one that the peers run; all else as shipped."""
 AGE_S: Final = 3_600
 """How old the file's readings are: late enough to be a file, early enough for every store."""
 
@@ -74,16 +76,18 @@ class Outcome:
         return self.readings / self.cpu_s if self.equal else 0.0
 
 
+reference = lru_cache(maxsize=1)(job.reference)  # the same file for each engine, a minute at ten million readings
+
 Run = Callable[[str, str], float]
 """(file, PostgreSQL URL) -> CPU seconds of the engine; returns once all rows are committed."""
 
 
-def run_ours(file: str, readings: int, folder: Path) -> Outcome:
+def run_ours(name: str, file: str, readings: int, folder: Path) -> Outcome:
     """The platform as shipped over the same file. Its anomalies come from its own detectors: only rollups are
     compared, bit for bit."""
-    with ours(folder) as platform:
+    with ours(folder / f"ours-{list(OURS).index(name)}", OURS[name]) as platform:
         return compare(
-            OURS, platform.run, file, platform.url,
+            name, platform.run, file, platform.url,
             readings=readings, rollups_only=True, collect=platform.collect, parts=platform.cpu_s,
         )  # fmt: skip
 
@@ -133,7 +137,7 @@ def compare(
 
 def differences(file: str, url: str, *, rollups_only: bool) -> str:
     """Empty when PostgreSQL holds exactly the reference's rows, else what is other."""
-    wanted, found = job.reference(file), job.stored(url)
+    wanted, found = reference(file), job.stored(url)
     for name, want, got in list(zip(("rollup", "anomaly"), wanted, found, strict=True))[
         : 1 if rollups_only else 2
     ]:
@@ -183,8 +187,11 @@ def main() -> None:
                 for engine in ENGINES
                 if not arguments.engines or engine.name in arguments.engines
             ]  # fmt: skip
-        if not arguments.engines or OURS in arguments.engines:
-            outcomes.append(run_ours(file, arguments.readings, Path(folder)))
+        outcomes += [
+            run_ours(name, file, arguments.readings, Path(folder))
+            for name in OURS
+            if not arguments.engines or name in arguments.engines
+        ]
     show([asdict(outcome) for outcome in outcomes], outcomes, as_json=arguments.json)
 
 

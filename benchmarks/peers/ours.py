@@ -1,46 +1,35 @@
 """The job on Millrace as shipped: durable stream, accounting, all detectors, archive, PostgreSQL.
 
-    python -m benchmarks.peers.ours FILE STREAM_URL SHARDS      the producer alone
-
-The producer reads the file as `millrace send` would and appends to the stream itself: our NDJSON decoder, one frame
-a block of lines, the next only when the stream has the last on its disk. Worker, stream and cache are counted from
-their start, imports included, like the peers; the API and the supervisor stand beside (they make the ticks).
+The producer (`producer.py`) reads the file with our NDJSON decoder and appends to the stream itself. Producer, worker,
+stream and cache are counted from their start, imports included, like the peers; the API and the supervisor stand
+beside (they make the ticks).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 import psycopg
 
 from benchmarks.history.platform import environment, platform
 from benchmarks.peers import job
+from benchmarks.peers.producer import SOURCE, STREAM_BYTES_MAX
 from benchmarks.pipeline.machine import kind_of
 from millrace.assets.load import model_of
 from millrace.assets.publish import publish
 from millrace.assets.tag import TagModel
-from millrace.batch import Incarnation
-from millrace.clock import EdgeClock
-from millrace.protocols import frame as frame_codec
-from millrace.protocols import json_text
-from millrace.protocols.limits import Limits
-from millrace.stream.contract import Entry, shard_of
 from millrace.stream.valkey import ValkeyStream
 
-SOURCE: Final = "file"
 SHARDS: Final = 1  # a file is one source, and a source is one shard's
-BLOCK_BYTES: Final = 2 * 1024**2
-STREAM_BYTES_MAX: Final = 2 * 1024**3
 WAIT_S_MAX: Final = 900.0
 LOOK_EVERY_S: Final = 0.5
 SEGMENT_AGE_S: Final = 10.0
@@ -55,11 +44,12 @@ POSITIONS: Final = "SELECT min(applied)::text, min(archived)::text FROM shard"
 
 @dataclass
 class Ours:
-    """One platform for one file; `run` once."""
+    """One platform for one file; `run` once. `detectors`: names out of our table, None: all, as shipped."""
 
     url: str
     stream_url: str
     pid: int
+    detectors: tuple[str, ...] | None = None
     cpu_s: dict[str, float] = field(default_factory=dict)
 
     def run(self, file: str, url: str) -> float:
@@ -68,13 +58,15 @@ class Ours:
         with open(file, "rb") as lines:
             readings = sum(1 for _ in lines)
         self._give_model(file)
-        command = [sys.executable, "-m", "benchmarks.peers.ours", file, self.stream_url, str(SHARDS)]
+        start_s = self._cpu_s().get("worker", 0.0)
+        command = [sys.executable, "-m", "benchmarks.peers.producer", file, self.stream_url, str(SHARDS)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S_MAX, check=False)
         if done.returncode:
             raise RuntimeError(done.stderr[-2_000:])
         sent = json.loads(done.stdout)
         self._wait(readings, int(sent["position"]))
         self.cpu_s.update(self._cpu_s(), producer=sent["cpu_s"])
+        self.cpu_s["of worker, start"] = start_s
         return float(sent["cpu_s"] + sum(self.cpu_s.get(kind, 0.0) for kind in COUNTED))
 
     def collect(self) -> None:
@@ -91,7 +83,10 @@ class Ours:
                 if path in paths:
                     break
                 paths.add(path)
-        model = model_of([TagModel(path=path, source=SOURCE, period_us=100_000) for path in sorted(paths)])
+        tags = [
+            TagModel(path=path, source=SOURCE, period_us=100_000, detectors=self.detectors) for path in sorted(paths)
+        ]
+        model = model_of(tags)
         stream = ValkeyStream(self.stream_url, shard_count=SHARDS, bytes_max=STREAM_BYTES_MAX)
         publish(self.url, stream, model, made_by="benchmark")
         stream.close()
@@ -124,30 +119,11 @@ class Ours:
 
 
 @contextlib.contextmanager
-def ours(folder: Path) -> Iterator[Ours]:
+def ours(home: Path, detectors: tuple[str, ...] | None = None) -> Iterator[Ours]:
     """A platform for one run, with one shard and one worker, since the input is one source."""
-    settings = environment(folder / "ours", SHARDS) | {
+    settings = environment(home, SHARDS) | {
         "MILLRACE_WORKERS": "1",
         "MILLRACE_SEGMENT_AGE_S": str(SEGMENT_AGE_S),
     }
-    with platform(folder / "ours", settings) as running:
-        yield Ours(running.endpoints["postgres_url"], running.endpoints["stream_url"], running.pid)
-
-
-def send(file: str, stream_url: str, shards: int) -> dict[str, Any]:
-    """The producer: the position of the last record, and our CPU seconds."""
-    stream = ValkeyStream(stream_url, shard_count=shards, bytes_max=STREAM_BYTES_MAX)
-    clock, limits, shard = EdgeClock(), Limits(), shard_of(SOURCE, shards)
-    life, position = Incarnation(clock.now_us(), 1), 0
-    for seq, (block, _) in enumerate(job.blocks(file, block_bytes=BLOCK_BYTES)):
-        now_us = clock.now_us()
-        columns = json_text.decode(block, content="ndjson", limits=limits, received_ts_us=now_us)
-        data = frame_codec.encode(columns.frame(SOURCE, life, seq, now_us))
-        position = stream.append([Entry(shard, SOURCE, data)])[0]
-    stream.close()
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return {"position": str(position), "cpu_s": round(used.ru_utime + used.ru_stime, 3)}
-
-
-if __name__ == "__main__":
-    print(json.dumps(send(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
+    with platform(home, settings) as running:
+        yield Ours(running.endpoints["postgres_url"], running.endpoints["stream_url"], running.pid, detectors)

@@ -33,15 +33,21 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
+@numba.njit(cache=True, inline="always")  # type: ignore[misc]
+def hash_row(tag_hash: np.uint64, ts_us: np.int64, value_bits: np.uint64, quality: np.uint8) -> np.uint64:
+    """One reading's hash. The caller gives `NAN_BITS` for any NaN and 0 for -0.0."""
+    x = mix(tag_hash + np.uint64(ts_us))
+    x = mix(x ^ value_bits)
+    return mix(x + np.uint64(quality))
+
+
 @numba.njit(cache=True)  # type: ignore[misc]
 def _hash_rows(
     tag_hashes: U64, tag: I32, ts_us: I64, value_bits: U64, quality: U8, is_nan: U8, out: U64
 ) -> None:
     for i in range(len(ts_us)):
         bits = NAN_BITS if is_nan[i] else value_bits[i]
-        x = mix(tag_hashes[tag[i]] + np.uint64(ts_us[i]))
-        x = mix(x ^ bits)
-        out[i] = mix(x + np.uint64(quality[i]))
+        out[i] = hash_row(tag_hashes[tag[i]], ts_us[i], bits, quality[i])
 
 
 def hash_rows(tag_hashes: U64, tag: I32, ts_us: I64, value: F64, quality: U8) -> U64:

@@ -16,6 +16,29 @@ SERVICE_WORKER: Final = "worker"
 SERVICE_API: Final = "api"
 SERVICE_DASHBOARD: Final = "dashboard"
 
+# On AWS: what the tasks are told beside the settings above.
+SERVICE_MIGRATE: Final = "migrate"
+SERVICE_COLLECTOR: Final = "collector"
+ENV_API_HOST: Final = "MILLRACE_API_HOST"
+ENV_API_PORT: Final = "MILLRACE_API_PORT"
+ENV_API_URL: Final = "MILLRACE_API_URL"
+"""Where the dashboard finds the API."""
+ENV_DASHBOARD_HOST: Final = "MILLRACE_DASHBOARD_HOST"
+ENV_DASHBOARD_PORT: Final = "MILLRACE_DASHBOARD_PORT"
+ENV_DASHBOARD_URL: Final = "MILLRACE_DASHBOARD_URL"
+"""Where people open the dashboard: the sign-in returns there."""
+ENV_TLS_FOLDER: Final = "MILLRACE_TLS_FOLDER"
+"""Where a server makes its own key and certificate when it starts; it then serves HTTPS only."""
+ENV_SHARED_FOLDER: Final = "MILLRACE_SHARED_FOLDER"
+"""The file system that all tasks share."""
+ENV_HEARTBEAT_FILE: Final = "MILLRACE_HEARTBEAT_FILE"
+"""A worker touches it with each turn of its loop; a file that grows old is a worker that hangs."""
+ENV_OIDC_ISSUER: Final = "MILLRACE_OIDC_ISSUER"
+ENV_OIDC_AUTHORIZATION_ENDPOINT: Final = "MILLRACE_OIDC_AUTHORIZATION_ENDPOINT"
+ENV_OIDC_TOKEN_ENDPOINT: Final = "MILLRACE_OIDC_TOKEN_ENDPOINT"
+ENV_OIDC_USER_INFO_ENDPOINT: Final = "MILLRACE_OIDC_USER_INFO_ENDPOINT"
+ENV_OIDC_CLIENT_ID: Final = "MILLRACE_OIDC_CLIENT_ID"
+
 # Tables of the operational store, in the order in which they are written.
 TABLE_TAG: Final = "tag"
 TABLE_READING: Final = "reading"
@@ -52,3 +75,42 @@ def latest_key(shard: int) -> str:
 def fence_key(shard: int) -> str:
     """Key of one shard's newest (epoch, position) in the real-time store."""
     return f"millrace:fence:{shard}"
+
+# On AWS: what the stores are called in a task's environment, and the words that both sides use for them.
+ENV_STREAM_NAME: Final = "MILLRACE_STREAM_NAME"
+ENV_STREAM_CONSUMER_ARN: Final = "MILLRACE_STREAM_CONSUMER_ARN"
+ENV_LEASE_TABLE: Final = "MILLRACE_LEASE_TABLE"
+ENV_ARCHIVE_BUCKET: Final = "MILLRACE_ARCHIVE_BUCKET"
+ENV_ARCHIVE_LOCK_DAYS: Final = "MILLRACE_ARCHIVE_LOCK_DAYS"
+ENV_DATABASE_HOST: Final = "MILLRACE_DATABASE_HOST"
+ENV_DATABASE_READER_HOST: Final = "MILLRACE_DATABASE_READER_HOST"
+ENV_DATABASE_NAME: Final = "MILLRACE_DATABASE_NAME"
+ENV_DATABASE_USER: Final = "MILLRACE_DATABASE_USER"
+ENV_CACHE_HOST: Final = "MILLRACE_CACHE_HOST"
+ENV_CACHE_NAME: Final = "MILLRACE_CACHE_NAME"
+ENV_CACHE_USER: Final = "MILLRACE_CACHE_USER"
+ENV_SECRET_DATABASE_MASTER: Final = "MILLRACE_SECRET_DATABASE_MASTER_ARN"
+ENV_SECRET_DATABASE_USER: Final = "MILLRACE_SECRET_DATABASE_USER_ARN"
+ENV_SECRET_API_SIGNING: Final = "MILLRACE_SECRET_API_SIGNING_ARN"
+ENV_SECRET_API_KEYS: Final = "MILLRACE_SECRET_API_KEYS_ARN"
+ENV_SECRET_DASHBOARD_OIDC: Final = "MILLRACE_SECRET_DASHBOARD_OIDC_ARN"
+
+# Users of the operational store. The owner cannot sign in: it owns every object, the others take its role.
+DATABASE: Final = "millrace"
+DATABASE_MASTER: Final = "millrace_master"
+DATABASE_OWNER: Final = "millrace_owner"
+DATABASE_USERS: Final = ("millrace_a", "millrace_b")
+DATABASE_MIGRATE: Final = "millrace_migrate"
+DATABASE_READONLY: Final = "millrace_readonly"
+
+# Keys of the real-time store begin with this; its users may touch no other.
+CACHE_KEY_PREFIX: Final = "millrace:"
+
+# First part of a key in the archive's bucket: the data class decides how long S3 keeps the file.
+ARCHIVE_CRITICAL: Final = "critical/"
+ARCHIVE_STANDARD: Final = "standard/"
+ARCHIVE_QUARANTINE: Final = "quarantine/"
+
+# On AWS: a metric that only a deployment has. Who reads a secret knows when its current version was made.
+METRIC_SECRET_AGE_DAYS: Final = "secret_age_days"
+LABEL_SECRET: Final = "secret"

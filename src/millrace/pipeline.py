@@ -93,27 +93,33 @@ class Pipeline:
             log.warning("stream_away", error=str(error))
             return 0
         live: list[Output] = []
+        processed: list[tuple[Output, float]] = []
         for shard, records in got.items():
-            live += self._advance(self._shards.runs[shard], records)
+            live += self._advance(self._shards.runs[shard], records, processed)
         if live:
             self._fast.write(live)  # all shards in one round trip; whoever follows them wakes once
+        if processed:
+            telemetry.processed(processed)
         return sum(len(records) for records in got.values())
 
     def _held_back(self, shard: int) -> bool:
         return any(store.waiting_rows(shard) > self._pace.rows_ahead_max for store in self._stores.values())
 
-    def _advance(self, run: ShardRun, records: Sequence[Record]) -> list[Output]:
+    def _advance(
+        self, run: ShardRun, records: Sequence[Record], processed: list[tuple[Output, float]]
+    ) -> list[Output]:
         """Process a shard's records and queue them for the stores; what the fast path is to say."""
         live: list[Output] = []
         begin_s = self._clock.monotonic_s()
         for output in run.process(records):
-            telemetry.processed(output, self._clock.monotonic_s() - begin_s)
-            telemetry.PROCESS_LAG_SECONDS.labels(str(run.shard)).set(self._lag_s(output))
+            processed.append((output, self._clock.monotonic_s() - begin_s))
             if output.position > run.applied_at_start:
                 self._stores["postgres"].offer(run.introduced("postgres", output))
                 live.append(run.introduced("redis", output))
             if output.position > run.archived_at_start:
                 self._stores["archive"].offer(run.introduced("archive", output))
+        if processed:
+            telemetry.process_lag(run.shard).set(self._lag_s(processed[-1][0]))
         return live
 
     def _lag_s(self, output: Output) -> float:

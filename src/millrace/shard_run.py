@@ -87,6 +87,10 @@ class ShardRun:
                 yield output
 
     def _parts(self, records: Sequence[Record]) -> Iterator[tuple[Sequence[Record], bool]]:
+        """Pieces of the records with whether each is a suspect alone; after the first moments there is one piece."""
+        if not self.suspects[1] and records[0].position > max(self.applied_at_start, self.archived_at_start):
+            yield records, False
+            return
         positions = [record.position for record in records]
         first, last = self.suspects
         cuts = {bisect_right(positions, p) for p in (self.applied_at_start, self.archived_at_start)}

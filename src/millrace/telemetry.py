@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
@@ -132,22 +133,35 @@ def door_rejected(counts: Mapping[Reason, int]) -> None:
         _DOOR_REJECTED[reason].inc(count)
 
 
-def processed(output: Output, seconds: float) -> None:
-    """Count one batch: everything that `process` says about it."""
-    PROCESS_BATCHES.inc()
-    PROCESS_READINGS_RECEIVED.inc(output.received)
-    PROCESS_READINGS_DUPLICATE.inc(output.duplicates)
-    PROCESS_READINGS_APPLIED.inc(len(output.readings))
-    PROCESS_READINGS_LATE.inc(output.late)
-    PROCESS_BATCH_SECONDS.observe(seconds)
-    for reason, count in output.reject_counts.items():
-        _REJECTED[reason].inc(count)
-    if len(output.anomalies):
-        PROCESS_ANOMALIES_OPENED.inc(int((output.anomalies["kind"] == 0).sum()))
-    if len(output.alarms):
-        PROCESS_ALARMS_RAISED.inc(int((output.alarms["kind"] == 0).sum()))
-    for parent, position in output.traces:
-        record_span(SPAN_PROCESS, parent, seconds, shard=output.shard, position=position)
+def processed(batches: Sequence[tuple[Output, float]]) -> None:
+    """Count what one turn of a worker processed, over all its shards: outputs with the seconds that each took."""
+    outputs = [output for output, _ in batches]
+    PROCESS_BATCHES.inc(len(outputs))
+    PROCESS_READINGS_RECEIVED.inc(sum(output.received for output in outputs))
+    PROCESS_READINGS_APPLIED.inc(sum(len(output.readings) for output in outputs))
+    _count(PROCESS_READINGS_DUPLICATE, sum(output.duplicates for output in outputs))
+    _count(PROCESS_READINGS_LATE, sum(output.late for output in outputs))
+    for output, seconds in batches:
+        PROCESS_BATCH_SECONDS.observe(seconds)
+        for reason, count in output.reject_counts.items():
+            _REJECTED[reason].inc(count)
+        if len(output.anomalies):
+            PROCESS_ANOMALIES_OPENED.inc(int((output.anomalies["kind"] == 0).sum()))
+        if len(output.alarms):
+            PROCESS_ALARMS_RAISED.inc(int((output.alarms["kind"] == 0).sum()))
+        for parent, position in output.traces:
+            record_span(SPAN_PROCESS, parent, seconds, shard=output.shard, position=position)
+
+
+def _count(counter: Counter, amount: int) -> None:
+    if amount:
+        counter.inc(amount)
+
+
+@cache
+def process_lag(shard: int) -> Gauge:
+    """A shard's own gauge; looking a label up costs as much as setting it."""
+    return PROCESS_LAG_SECONDS.labels(str(shard))
 
 
 def committed(outputs: Sequence[Output], seconds: float, now_us: int) -> None:

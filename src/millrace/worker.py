@@ -28,6 +28,7 @@ from millrace.process.kernels import compile_kernels
 from millrace.process.shard import Decode
 from millrace.process.state import ProcessLimits
 from millrace.protocols import Limits, decode_record
+from millrace.schema import live_columns
 from millrace.schema.live import Latest
 from millrace.settings import Settings
 from millrace.shard_keeper import ShardKeeper
@@ -215,6 +216,7 @@ def _run(settings: Settings, index: int, workers: int) -> None:
     stream = ValkeyStream(settings.stream_url, shard_count=settings.shards, bytes_max=settings.stream_bytes_max)
     make_folders(settings.home / "archive")
     compile_kernels()  # before shards are ours: their owner must not pause
+    live_columns.compile_kernels()
     worker = Worker(settings, index=index, workers=workers, clock=EdgeClock(), stream=stream)
     worker.run(stopping)
     stream.close()

@@ -5,11 +5,20 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from millrace.api.live_view import EVENTS_KEPT, ShardView
-from millrace.api.subscribers import EventId, Message, Subscriber, missed, readings_json
+from millrace.api.subscribers import (
+    EventId,
+    Message,
+    Subscriber,
+    missed,
+    readings_data,
+    readings_json,
+    readings_of,
+)
 from millrace.api.window import Readings
 from millrace.batch import TagInfo
 from millrace.schema.live import AlarmEvent, AnomalyEvent, LiveBlob
@@ -44,26 +53,32 @@ class FanOut:
         """Everything that one turn brought, to everybody who wants it."""
         event_id = str(EventId(self.instance, turn, now_us))
         for subscriber in self._subscribers:
-            messages = [m for blob in blobs for m in self._messages(subscriber, blob, event_id)]
+            messages = self._messages(subscriber, blobs, event_id)
             if messages:
                 subscriber.offer(messages, now_us)
 
-    def _messages(self, subscriber: Subscriber, blob: LiveBlob, event_id: str) -> list[Message]:
+    def _messages(self, subscriber: Subscriber, blobs: Sequence[LiveBlob], event_id: str) -> list[Message]:
+        """One event of all fresh readings of a turn, however many shards spoke: an event costs its reader as much as
+        thirty readings. Windows that are said again have no receipt and an event of their own."""
         out = []
-        mask = subscriber.masks.get(blob.shard)
-        if mask is not None and len(blob):
-            wanted = mask.take(blob.slot, mode="clip") & (blob.slot < len(mask))
-            if wanted.any():
-                rows = Readings(
-                    blob.ts_us[wanted], blob.value[wanted], blob.quality[wanted], blob.late[wanted]
-                )
-                tags = self._shards[blob.shard].tags
-                data = readings_json(tags, blob.slot[wanted], rows, blob.received_us)
-                out.append(Message(event_id, "readings", data))
-        for event, kind in [(a, "anomaly") for a in blob.anomalies] + [(a, "alarm") for a in blob.alarms]:
-            if subscriber.wants(event.path, event.source):
-                out.append(Message(event_id, kind, _json.encode(event)))
+        for again in (True, False):
+            told = [blob for blob in blobs if (blob.received_us == 0) is again]
+            readings = [reading for blob in told for reading in self._readings(subscriber, blob)]
+            if readings:
+                received_us = max(blob.received_us for blob in told)
+                out.append(Message(event_id, "readings", readings_data(readings, received_us)))
+        for blob in blobs:
+            for event, kind in [(a, "anomaly") for a in blob.anomalies] + [(a, "alarm") for a in blob.alarms]:
+                if subscriber.wants(event.path, event.source):
+                    out.append(Message(event_id, kind, _json.encode(event)))
         return out
+
+    def _readings(self, subscriber: Subscriber, blob: LiveBlob) -> list[dict[str, Any]]:
+        at = subscriber.wanted(blob.shard, blob.slot)
+        if not len(at):
+            return []
+        rows = Readings(blob.ts_us[at], blob.value[at], blob.quality[at], blob.late[at])
+        return readings_of(self._shards[blob.shard].tags, blob.slot[at], rows)
 
     def join(self, subscriber: Subscriber, last_id: str, turn: int, now_us: int) -> list[Message] | None:
         """What a new client has to be told first; None when there are as many as there may be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from millrace.batch import F64
 EDGES_MS: F64 = np.concatenate([[0.0], np.geomspace(1.0, 60_000.0, 120)])
 """Bucket edges: 9 % wide from 1 ms to a minute."""
 KEPT_S = 10
+_EDGES = EDGES_MS.tolist()
 
 
 class LatencyWindow:
@@ -23,7 +25,7 @@ class LatencyWindow:
 
     def record(self, latency_ms: float, count: int, now_s: float) -> None:
         """`count` readings that took `latency_ms`."""
-        bucket = int(np.searchsorted(EDGES_MS, max(latency_ms, 0.0), side="right")) - 1
+        bucket = bisect_right(_EDGES, max(latency_ms, 0.0)) - 1
         second = int(now_s)
         with self._lock:
             row = second % KEPT_S

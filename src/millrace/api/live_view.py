@@ -104,13 +104,7 @@ class LiveView:
             return False
         self.rows += len(blob)
         view.time_us = blob.time_us
-        if len(blob):
-            view.latest = view.latest.grown(int(blob.slot.max()) + 1)
-            newer = (blob.late == 0) & (blob.ts_us >= view.latest.ts_us[blob.slot])
-            if newer.all():
-                view.latest.take(blob.slot, blob.ts_us, blob.value, blob.quality)
-            else:
-                view.latest.take(blob.slot[newer], blob.ts_us[newer], blob.value[newer], blob.quality[newer])
+        view.latest = view.latest.take(blob.slot, blob.ts_us, blob.value, blob.quality, blob.late)
         for anomaly in blob.anomalies:
             _keep(self._anomalies, anomaly.id, anomaly)
         for alarm in blob.alarms:

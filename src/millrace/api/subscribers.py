@@ -7,15 +7,17 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from millrace.api.pattern import matches
 from millrace.api.window import Readings
-from millrace.batch import I32, Bool, TagInfo, ValueKind
+from millrace.batch import I32, I64, Bool, TagInfo, ValueKind
 
 QUEUE_BYTES_MAX = 8 * 1024**2  # a client that is this far behind is told what it missed
+EMPTY: I64 = np.zeros(0, np.int64)
 _json = msgspec.json.Encoder()
 
 
@@ -72,15 +74,20 @@ class Subscriber:
         return not self.patterns or any(matches(pattern, path) for pattern in self.patterns)
 
     def learn(self, shard: int, tags: Iterable[TagInfo], room: int) -> None:
-        """Note which of these tags are wanted."""
+        """Note which of these tags are wanted. A mask is longer than its shard has tags: its last place says no."""
         mask = self.masks.get(shard)
-        if mask is None or len(mask) < room:
+        if mask is None or len(mask) <= room:
             grown = np.zeros(max(room * 2, 64), np.bool_)
             if mask is not None:
                 grown[: len(mask)] = mask
             mask = self.masks[shard] = grown
         for tag in tags:
             mask[tag.slot] = self.wants(tag.path, tag.source)
+
+    def wanted(self, shard: int, slot: I32) -> I64:
+        """Places of the wanted readings among these slots (n,)."""
+        mask = self.masks.get(shard)
+        return EMPTY if mask is None else np.flatnonzero(mask.take(slot, mode="clip"))
 
     def offer(self, messages: list[Message], now_us: int) -> None:
         """From the follower's thread; never waits."""
@@ -137,7 +144,17 @@ def missed(reason: str, from_us: int, to_us: int, events: int | None = None) -> 
 
 
 def readings_json(tags: list[TagInfo | None], slots: I32, rows: Readings, received_us: int) -> bytes:
-    """Data of a `readings` event."""
+    """Data of a `readings` event, of one shard's readings."""
+    return readings_data(readings_of(tags, slots, rows), received_us)
+
+
+def readings_data(readings: list[dict[str, Any]], received_us: int) -> bytes:
+    """Data of a `readings` event; `received_us` is the newest receipt among them."""
+    return _json.encode({"received_us": received_us, "readings": readings})
+
+
+def readings_of(tags: list[TagInfo | None], slots: I32, rows: Readings) -> list[dict[str, Any]]:
+    """Readings of one shard as they are told."""
     out = []
     columns = (
         slots.tolist(),
@@ -159,7 +176,7 @@ def readings_json(tags: list[TagInfo | None], slots: I32, rows: Readings, receiv
                     "late": bool(late),
                 }
             )
-    return _json.encode({"received_us": received_us, "readings": out})
+    return out
 
 
 def json_value(kind: ValueKind | int, value: float) -> float | int | bool | None:

@@ -14,7 +14,7 @@ from typing import IO, cast
 from millrace.errors import MillraceError
 
 BODY_BYTES = 512 * 1024
-BODY_LINES = 10_000
+BODY_LINES = 20_000
 LINE_BYTES_MAX = 1_000_000
 ARRAY_BYTES_MAX = 256 * 1024**2
 
@@ -25,8 +25,36 @@ def bodies(path: Path) -> Iterator[tuple[bytes, int, int]]:
     """
     with _opened(path) as file:
         head = file.peek(64).lstrip()[:1] if hasattr(file, "peek") else b""
-        lines = _elements(file.read(ARRAY_BYTES_MAX + 1), path) if head == b"[" else _lines(file, path)
-        yield from _packed(lines)
+        if head == b"[":
+            yield from _packed(_elements(file.read(ARRAY_BYTES_MAX + 1), path))
+        else:
+            yield from _blocks(file, path)
+
+
+def _blocks(file: IO[bytes], path: Path) -> Iterator[tuple[bytes, int, int]]:
+    """Blocks of whole lines as they stand in the file: looking at each line costs more than the door's decoding."""
+    passed = line_count = 0
+    while block := file.read(BODY_BYTES):
+        block += file.readline(LINE_BYTES_MAX) if not block.endswith(b"\n") else b""
+        _check_last_line(block, path, line_count)
+        passed, lines = passed + len(block), block.count(b"\n")
+        line_count += lines
+        if not block.endswith(b"\n"):
+            block, lines = block + b"\n", lines + 1
+        if lines <= BODY_LINES and b"\n\n" not in block and b"\r" not in block:
+            yield block, lines, passed
+            continue
+        kept = (line.rstrip(b"\r") + b"\n" for line in block.split(b"\n") if line.strip())
+        for body, readings, _ in _packed(kept):
+            yield body, readings, passed
+
+
+def _check_last_line(block: bytes, path: Path, lines_before: int) -> None:
+    """Only the last line of a block can be longer than a block."""
+    if len(block) - 1 - block.rfind(b"\n") < LINE_BYTES_MAX:
+        return
+    number = lines_before + block.count(b"\n") + 1
+    raise MillraceError(f"{path}:{number}: a line of over {LINE_BYTES_MAX:,} bytes; a reading takes one line")
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -36,21 +64,6 @@ def _opened(path: Path) -> IO[bytes]:
         return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:
         raise MillraceError(f"{path}: {error.strerror}") from None
-
-
-def _lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    number = 0
-    while True:
-        line = file.readline(LINE_BYTES_MAX)
-        number += 1
-        if not line:
-            return
-        if len(line) == LINE_BYTES_MAX and not line.endswith(b"\n"):
-            raise MillraceError(
-                f"{path}:{number}: a line of over {LINE_BYTES_MAX:,} bytes; a reading takes one line"
-            )
-        if line.strip():
-            yield line.rstrip(b"\r\n") + b"\n"
 
 
 def _elements(content: bytes, path: Path) -> Iterator[bytes]:

@@ -27,6 +27,7 @@ from millrace.ingest.body import Body, framed
 from millrace.ingest.disk import DiskGuard
 from millrace.ingest.guard import Guard
 from millrace.ingest.refusal import BUSY, STREAM_FULL, STREAM_UNAVAILABLE, TOO_MANY_SOURCES, Refusal
+from millrace.protocols import ndjson
 from millrace.protocols.limits import KEY_LENGTH_MAX, Limits
 from millrace.protocols.tag_path import source_ok
 from millrace.settings import Settings
@@ -97,6 +98,8 @@ class Door:
         self.incarnation = Incarnation(clock.now_us(), rng.getrandbits(63))
 
     def start(self) -> None:
+        """Kernels first: compiled at the first request, they would hold it up for seconds."""
+        ndjson.compile_kernels()
         self._guard.start()
         self._appender.start()
 

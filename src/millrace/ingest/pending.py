@@ -61,8 +61,8 @@ class Pending:
 
     def cut(self, incarnation: Incarnation, first_seq: int, readings_max: int) -> list[tuple[int, bytes]]:
         """(readings, bytes) of the frames that hold what waits, numbered from `first_seq`."""
-        frame = self._frame(incarnation, first_seq)
-        self._chunks, self._rejects, self.rows = [], [], 0
+        frame = self.frame(incarnation, first_seq)
+        self.clear()
         readings_max = min(readings_max, FRAME_READINGS_MAX)
         made: list[tuple[int, bytes]] = []
         waiting = [frame]
@@ -79,7 +79,12 @@ class Pending:
                 made.append((frame.count, data))
         return made
 
-    def _frame(self, incarnation: Incarnation, seq: int) -> Frame:
+    def clear(self) -> None:
+        """What waited has become frames."""
+        self._chunks, self._rejects, self.rows = [], [], 0
+
+    def frame(self, incarnation: Incarnation, seq: int) -> Frame:
+        """All that waits as one frame, however large; it still waits."""
         parsed = self.dictionary.parsed()
         tag, ts_us, value, quality = _joined(self._chunks)
         return Frame(

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +27,14 @@ from millrace.ingest.disk_buffer import DiskBuffer, Kept
 from millrace.ingest.pending import READING_BYTES, Pending
 from millrace.protocols import frame as frame_codec
 from millrace.protocols.dictionary import Dictionary
+from millrace.protocols.frame_write import READINGS_MAX, encode_plain
 from millrace.settings import MIB
 from millrace.stream.contract import Entry, shard_of
 
 GROUP_BYTES_MAX: Final = 8_000_000
 GROUP_FRAMES_MAX: Final = 2_048
+TOGETHER_MIN: Final = 4
+"""Frames that are worth a kernel's calls; fewer are encoded one by one."""
 RETRY_FIRST_S: Final = 0.05
 RETRY_MAX_S: Final = 5.0
 
@@ -243,6 +247,22 @@ class Producer:
         series.next_seq += len(frames)
         return frames
 
+    def _cut_together(self, many: Sequence[_Series]) -> None:
+        """One frame of each source whose readings are such as every linger brings; what else waits, waits on."""
+        many = [series for series in many if 0 < series.pending.rows <= min(self._readings_max, READINGS_MAX)]
+        if len(many) < TOGETHER_MIN:
+            return
+        whole = [series.pending.frame(self.incarnation, series.next_seq) for series in many]
+        for series, frame, data in zip(many, whole, encode_plain(whole), strict=True):
+            if data is not None:
+                self._bytes -= READING_BYTES * series.pending.rows
+                series.pending.clear()
+                self._queue(
+                    series,
+                    [Outgoing(frame.source, series.shard, frame.incarnation, frame.seq, frame.count, data)],
+                )
+                series.next_seq += 1
+
     def _queue(self, series: _Series, frames: Sequence[Outgoing]) -> None:
         series.frames.extend(frames)
         self._bytes += sum(len(frame.data) for frame in frames)
@@ -280,6 +300,7 @@ class Producer:
         """The next call's frames: of each source that may send now, in order, up to the bounds of a call."""
         group: list[Outgoing] = []
         size = 0
+        self._cut_together(list(islice(self._active.values(), GROUP_FRAMES_MAX)))
         for series in self._active.values():
             if series.pending.rows:
                 self._queue(series, self._cut(series))

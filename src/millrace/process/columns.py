@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numba
 import numpy as np
 
 from millrace.accounting import payload_hash
-from millrace.batch import F64, I32, I64, U8, U64, Frame, Reason, Reject
+from millrace.batch import F64, I32, I64, U8, U32, U64, Reason, Reject
 from millrace.process import reject
-from millrace.process.deduplicate import DUPLICATE
-from millrace.process.resolve import Answer, state_codes
+from millrace.process.deduplicate import DUPLICATE, NO_LANE
+from millrace.process.resolve import NO_PLACE, Answer, state_codes
 from millrace.process.state import ShardState
 from millrace.process.tags import UNKNOWN_SOURCE
+from millrace.protocols.frame_batch import FrameBatch
+
+NO_ROOM = -1
+"""Beside a source's number: the source is one too many."""
 
 
 @dataclass(slots=True)
 class Block:
     """Columns (n,) in order of arrival. `slot` is -1 where `reason` is not OK already.
 
-    `hash` is the hash of the tag's path. `starts` (frames + 1,) are the frames' places in the columns,
-    `verdicts` what deduplication said of each frame.
+    `hash` is the hash of the tag's path. `sources` (frames,) are numbers, `verdicts` what deduplication said of
+    each frame.
     """
 
-    frames: list[tuple[int, Frame]]
+    batch: FrameBatch
     sources: list[int]
     verdicts: list[int]
-    starts: I64
     slot: I32
     ts_us: I64
     value: F64
@@ -40,19 +44,20 @@ class Block:
 
     @property
     def newest_received_us(self) -> int:
-        return max(frame.received_ts_us for _, frame in self.frames)
+        return int(self.batch.received_us.max())
 
     def rejects(self) -> Iterator[Reject]:
         """Rows of the quarantine. What came with a duplicate frame was kept the first time."""
+        batch = self.batch
         refused = np.flatnonzero((self.reason != Reason.OK) & (self.reason != DUPLICATE))
-        bounds = np.searchsorted(refused, self.starts)
-        for place, (position, frame) in enumerate(self.frames):
-            if frame.rejects and self.verdicts[place] != DUPLICATE:
+        bounds = np.searchsorted(refused, batch.starts)
+        at_door = [place for place, frame in batch.whole.items() if frame.rejects]
+        for place in sorted({*at_door, *np.flatnonzero(np.diff(bounds)).tolist()}):
+            frame, position, begin = batch.frame(place), batch.positions[place], batch.starts[place]
+            if self.verdicts[place] != DUPLICATE:
                 yield from reject.of_door(frame, position)
-            rows = refused[bounds[place] : bounds[place + 1]] - self.starts[place]
-            if len(rows):
-                reasons = self.reason[self.starts[place] : self.starts[place + 1]]
-                yield from reject.of_readings(frame, position, rows, reasons)
+            rows = refused[bounds[place] : bounds[place + 1]] - begin
+            yield from reject.of_readings(frame, position, rows, self.reason[begin : batch.starts[place + 1]])
 
     def door_rows(self) -> list[tuple[int, int, int, bool, int]]:
         """(source, time or 0, receipt, is a duplicate, hash) of each reading that the door refused."""
@@ -64,56 +69,119 @@ class Block:
                 self.verdicts[place] == DUPLICATE,
                 payload_hash(refused.payload),
             )
-            for place, (_, frame) in enumerate(self.frames)
+            for place, frame in self.batch.whole.items()
             for refused in frame.rejects
         ]
 
+    def traces(self) -> list[tuple[str, int]]:
+        """(trace parent, position) of sampled frames."""
+        return [
+            (frame.trace, self.batch.positions[place]) for place, frame in self.batch.whole.items() if frame.trace
+        ]
 
-def gather(state: ShardState, frames: list[tuple[int, Frame]]) -> Block:
+
+def gather(state: ShardState, batch: FrameBatch) -> Block:
     """Judge identities, look dictionaries up, join columns. Adds sources and tags to the state."""
-    sources, verdicts, slots, values, reasons, hashes = [], [], [], [], [], []
-    new_slots: list[int] = []
-    for _, frame in frames:
-        source, verdict = _identify(state, frame)
-        sources.append(source)
-        verdicts.append(verdict)
-        answer = state.resolver.resolve(source, frame) if verdict == Reason.OK else state.resolver.peek(frame)
-        new_slots.extend(answer.new_slots)
-        value, reason = _judged(answer, frame, verdict)
-        slots.append(answer.slots[frame.tag])
-        hashes.append(answer.hashes[frame.tag])
-        values.append(value)
-        reasons.append(reason)
-    lengths = np.array([len(frame.ts_us) for _, frame in frames], np.int64)
-    return Block(
-        frames=frames,
+    numbers = _number(state, batch.sources)
+    sources = [UNKNOWN_SOURCE if number == NO_ROOM else number for number in numbers]
+    verdicts = _judge(state, batch, numbers)
+    answers, new_slots = _resolve(state, batch, sources, verdicts)
+    n = len(batch.ts_us)
+    block = Block(
+        batch=batch,
         sources=sources,
         verdicts=verdicts,
-        starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
-        slot=np.concatenate(slots),
-        ts_us=np.concatenate([frame.ts_us for _, frame in frames]),
-        value=np.concatenate(values),
-        quality=np.concatenate([frame.quality for _, frame in frames]),
-        source=np.repeat(np.array(sources, np.int32), lengths),
-        received_us=np.repeat(np.array([frame.received_ts_us for _, frame in frames], np.int64), lengths),
-        reason=np.concatenate(reasons),
-        hash=np.concatenate(hashes),
+        slot=np.empty(n, np.int32),
+        ts_us=batch.ts_us,
+        value=batch.value,
+        quality=batch.quality,
+        source=np.empty(n, np.int32),
+        received_us=np.empty(n, np.int64),
+        reason=np.zeros(n, np.uint8),
+        hash=np.empty(n, np.uint64),
         new_slots=new_slots,
     )
+    pool = state.resolver.pool
+    _spread(
+        batch.starts, np.array([answer.place for answer in answers], np.int64), np.array(sources, np.int32),
+        batch.received_us, batch.tag, pool.slots, pool.hashes,
+        block.slot, block.hash, block.source, block.received_us,
+    )  # fmt: skip
+    for place, answer in enumerate(answers):
+        if answer.place == NO_PLACE:
+            _write(block, place, answer)
+    return block
 
 
-def _identify(state: ShardState, frame: Frame) -> tuple[int, int]:
-    """The source's number and what deduplication says of the frame."""
-    source = state.sources.number(frame.source, state.time_us)
-    if source is None:
-        return UNKNOWN_SOURCE, Reason.TOO_MANY_SOURCES
-    state.sources.rows[source].arrival_us = state.time_us
-    return source, state.deduplicator.judge(source, frame)
+def _number(state: ShardState, names: list[str]) -> list[int]:
+    """The frames' source numbers; all that are known are heard now."""
+    known, rows, time_us = state.sources.numbers, state.sources.rows, state.time_us
+    numbers = []
+    for name in names:
+        number = known.get(name)
+        if number is None:
+            number = state.sources.number(name, time_us)
+        numbers.append(NO_ROOM if number is None else number)
+    for number in set(numbers) - {NO_ROOM}:
+        rows[number].arrival_us = time_us
+    return numbers
 
 
-def _judged(answer: Answer, frame: Frame, verdict: int) -> tuple[F64, U8]:
+def _judge(state: ShardState, batch: FrameBatch, numbers: list[int]) -> list[int]:
+    """What deduplication says of each frame."""
+    deduplicator = state.deduplicator
+
+    def judge_one(place: int) -> int:
+        if numbers[place] == NO_ROOM:
+            return Reason.TOO_MANY_SOURCES
+        return deduplicator.judge(numbers[place], batch.frame(place))
+
+    lanes = np.array(deduplicator.numbers_of(numbers), np.int64)
+    lanes[list(batch.whole)] = NO_LANE  # they may have a key, or no identity at all
+    return deduplicator.judge_all(lanes, batch.start_us, batch.nonce, batch.seq, batch.content_hash, judge_one)
+
+
+def _resolve(
+    state: ShardState, batch: FrameBatch, sources: list[int], verdicts: list[int]
+) -> tuple[list[Answer], list[int]]:
+    """The answer for each frame's dictionary, and the slots that came new with them."""
+    resolver = state.resolver
+    resolver.make_room()
+    kept = resolver.answers
+    answers: list[Answer] = []
+    new_slots: list[int] = []
+    for place, (source, known, verdict) in enumerate(zip(sources, batch.dictionaries, verdicts, strict=True)):
+        answer = kept.get((source, known.block)) if known is not None and verdict == Reason.OK else None
+        if answer is None:
+            frame = batch.frame(place)
+            answer = resolver.resolve(source, frame) if verdict == Reason.OK else resolver.peek(frame)
+            new_slots.extend(answer.new_slots)
+        answers.append(answer)
+    return answers, new_slots
+
+
+@numba.njit(cache=True)  # type: ignore[misc]
+def _spread(
+    starts: I64, place: I64, sources: I32, received_us: I64, tag: U32, pool_slots: I32, pool_hashes: U64,
+    slot: I32, path_hash: U64, source: I32, row_received_us: I64,
+) -> None:  # fmt: skip
+    """Frames (f,) to rows (n,): source and receipt of all, slot and hash where the answer is in the pool."""
+    for i in range(len(place)):
+        for row in range(starts[i], starts[i + 1]):
+            source[row] = sources[i]
+            row_received_us[row] = received_us[i]
+            if place[i] >= 0:
+                slot[row] = pool_slots[place[i] + tag[row]]
+                path_hash[row] = pool_hashes[place[i] + tag[row]]
+
+
+def _write(block: Block, place: int, answer: Answer) -> None:
+    """One frame's rows, out of an answer that is not in the pool."""
+    batch, verdict = block.batch, block.verdicts[place]
+    rows = slice(int(batch.starts[place]), int(batch.starts[place + 1]))
+    tag = batch.tag[rows]
+    block.slot[rows], block.hash[rows] = answer.slots[tag], answer.hashes[tag]
     if verdict != Reason.OK:
-        return frame.value, np.full(len(frame.ts_us), verdict, np.uint8)
-    if answer.clean and answer.codes is None:
-        return frame.value, np.zeros(len(frame.ts_us), np.uint8)
-    return state_codes(answer, frame)
+        block.reason[rows] = verdict
+    elif answer.codes is not None or not answer.clean:
+        block.value[rows], block.reason[rows] = state_codes(answer, batch.frame(place))

@@ -11,27 +11,31 @@ from millrace.batch import ANOMALY
 from millrace.clock import DAY_US, HOUR_US
 from millrace.process.alarm import AlarmBook
 from millrace.process.detect import Detection, TagColumns
+from millrace.process.frame_warm_up import pass_two_frames
 from millrace.process.rollup import Rollup
+from millrace.protocols import ndjson
 
 
 def compile_kernels() -> None:
-    """Run all books of a shard once over one tag; nothing is kept."""
+    """Run all books of a shard once over one tag, then a whole shard; nothing is kept."""
     columns = _one_tag()
     detection, rollup, alarms = Detection(), Rollup(), AlarmBook()
     detection.configure(columns)
     rollup.configure(columns)
     alarms.configure(columns, np.array([HOUR_US]))
     slot, ts_us, value = np.zeros(2, np.int32), np.full(2, DAY_US), np.ones(2)
-    quality, late, hashed = np.full(2, 192, np.uint8), np.zeros(2, np.uint8), np.zeros(2, np.uint64)
+    quality, hashed = np.full(2, 192, np.uint8), np.zeros(2, np.uint64)
     detection.step(slot, ts_us, value)
     alarms.step(slot, ts_us, value, np.zeros(1, ANOMALY))
     for begin_us in (2 * HOUR_US, 0):  # the second is late: two rows wait and are folded
-        rollup.step(slot, ts_us + begin_us, value, quality, late, hashed)
+        rollup.step(slot, ts_us + begin_us, value, quality, hashed)
     heard, active = np.full(1, DAY_US), np.ones(1, np.bool_)
     detection.tick(DAY_US, heard, active)
     alarms.tick(DAY_US, heard, heard, active)
     rollup.tick(DAY_US)
     rollup.flush()
+    ndjson.compile_kernels()  # of records that were put past the door
+    pass_two_frames()
 
 
 def _one_tag() -> TagColumns:

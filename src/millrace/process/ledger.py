@@ -16,6 +16,9 @@ from millrace.clock import HOUR_US
 DUPLICATE, REJECTED, APPLIED, CRITICAL = 1, 2, 3, 4
 """What became of a reading; CRITICAL is applied too."""
 
+HOUR_MAX = 2**31 - 1
+"""Hours are clipped to 0 … HOUR_MAX: a reject may carry any time."""
+
 _FREE = np.int64(-1)
 
 
@@ -64,8 +67,11 @@ class Ledger:
         self._used = 0
 
     def add(self, source: I32, ts_us: I64, fate: U8, row_hash: U64) -> None:
-        """Count rows (n,) by what became of them."""
-        hour = np.clip(ts_us // HOUR_US, 0, 2**31 - 1)  # a reject may carry any time
+        """Count rows (n,) by what became of them, under the hour of their time."""
+        self.add_hours(source, np.clip(ts_us // HOUR_US, 0, HOUR_MAX), fate, row_hash)
+
+    def add_hours(self, source: I32, hour: I64, fate: U8, row_hash: U64) -> None:
+        """Count rows (n,) by what became of them; `hour` since the epoch, 0 … HOUR_MAX."""
         row = 0
         while True:
             row, self._used = _add(

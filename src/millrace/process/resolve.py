@@ -1,22 +1,43 @@
 """From a frame's dictionary to slots: which tag is meant, whether the source may speak for it (laws 3 and 13).
 
 A producer repeats its dictionary in every frame, so the answer is kept per (source, dictionary bytes). Only
-answers without a reject are kept: a bound that refuses today may admit tomorrow.
+answers without a reject are kept: a bound that refuses today may admit tomorrow. Kept answers lie in one pool of
+columns, so that the readings of many frames are looked up by one kernel.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from millrace.accounting import tag_hash
 from millrace.assets.tag import KINDS, TagModel
 from millrace.batch import F64, I32, I64, U8, U64, Frame, Reason, ValueKind
+from millrace.process.arrays import capacity_for, grown
 from millrace.process.tags import Sources, Tags
 
-ANSWERS_KEPT = 4_096
-"""Bound of the cache; it is emptied when full."""
+ANSWERS_KEPT = 16_384
+"""Bound of the cache; it is emptied when full, between batches: a batch holds places in its pool."""
+POOL_ENTRIES_MAX = 4_000_000
+NO_PLACE = -1
+
+
+@dataclass(slots=True)
+class Pool:
+    """Slots and path hashes of kept answers, one behind the other; `used` of them count."""
+
+    slots: I32 = field(default_factory=lambda: np.zeros(1_024, np.int32))
+    hashes: U64 = field(default_factory=lambda: np.zeros(1_024, np.uint64))
+    used: int = 0
+
+    def put(self, slots: I32, hashes: U64) -> int:
+        """Where the entries (k,) begin."""
+        begin, self.used = self.used, self.used + len(slots)
+        capacity = capacity_for(self.used, len(self.slots))
+        self.slots, self.hashes = grown(self.slots, capacity), grown(self.hashes, capacity)
+        self.slots[begin : self.used], self.hashes[begin : self.used] = slots, hashes
+        return begin
 
 
 @dataclass(slots=True)
@@ -24,7 +45,7 @@ class Answer:
     """Per dictionary entry (k,): slot (-1: refused), reason, hash of the path; codes of state texts.
 
     `codes` (k, states) float64 holds the model's code of a text, NaN where the model does not know it;
-    None when no entry is a state text.
+    None when no entry is a state text. `place` is where the answer stands in the pool if that says all of it.
     """
 
     slots: I32
@@ -33,6 +54,7 @@ class Answer:
     codes: F64 | None
     new_slots: list[int]
     clean: bool
+    place: int = NO_PLACE
 
 
 @dataclass(slots=True)
@@ -45,10 +67,17 @@ class Resolver:
     new_tags_per_source_day_max: int
     claimed: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))  # sorted
     answers: dict[tuple[int, bytes], Answer] = field(default_factory=dict)
+    pool: Pool = field(default_factory=Pool)
 
     def forget(self) -> None:
         """The model changed: every dictionary is looked up again."""
         self.answers.clear()
+        self.pool.used = 0
+
+    def make_room(self) -> None:
+        """Before a batch: forget what was looked up when it is as much as may be kept."""
+        if len(self.answers) >= ANSWERS_KEPT or self.pool.used >= POOL_ENTRIES_MAX:
+            self.forget()
 
     def resolve(self, source: int, frame: Frame) -> Answer:
         """The slots of a frame's dictionary; `new_slots` is filled only the first time."""
@@ -58,10 +87,8 @@ class Resolver:
             return known
         answer = self._look_up(source, frame)
         if frame.dictionary and answer.clean:
-            if len(self.answers) >= ANSWERS_KEPT:
-                self.answers.clear()
-            kept = Answer(answer.slots, answer.reasons, answer.hashes, answer.codes, [], True)
-            self.answers[key] = kept
+            place = NO_PLACE if answer.codes is not None else self.pool.put(answer.slots, answer.hashes)
+            self.answers[key] = replace(answer, new_slots=[], place=place)
         return answer
 
     def peek(self, frame: Frame) -> Answer:

@@ -231,8 +231,8 @@ class Rollup:
         self.grow(len(columns.kind))
         self._levels[: len(columns.kind)] = levels_of(columns)
 
-    def step(self, slot: I32, ts_us: I64, value: F64, quality: U8, late: U8, hashed: U64) -> None:
-        """All applied readings, sorted by (slot, arrival). `late` is not needed: the window decides."""
+    def step(self, slot: I32, ts_us: I64, value: F64, quality: U8, hashed: U64) -> None:
+        """All applied readings, sorted by (slot, arrival). Whether one is late its window decides."""
         columns = (
             plain(slot, np.int32), plain(ts_us, np.int64), plain(value, np.float64), plain(quality, np.uint8),
             plain(hashed, np.uint64),

@@ -7,12 +7,12 @@ Time passes only in ticks. Any cut of the records into calls gives the same outp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from millrace.accounting import hash_rows, payload_hash
+from millrace.accounting import payload_hash
 from millrace.batch import (
     ALARM,
     ANOMALY,
@@ -21,7 +21,6 @@ from millrace.batch import (
     READING,
     ROLLUP,
     U8,
-    Frame,
     Output,
     Reason,
     Record,
@@ -34,19 +33,19 @@ from millrace.clock import SECOND_US
 from millrace.errors import ProtocolError
 from millrace.process import ledger as fate
 from millrace.process import reject
+from millrace.process.accept import Accepted, Weighed, accept, weigh
 from millrace.process.columns import Block, gather
-from millrace.process.deduplicate import DUPLICATE
 from millrace.process.state import ShardState
 from millrace.process.tags import UNKNOWN_SOURCE
 from millrace.process.validate import judge_readings
 from millrace.protocols import control
+from millrace.protocols.frame_batch import Decode as Decode
+from millrace.protocols.frame_batch import decode_batch
 
 TICK_GAP_US = 2_500_000
 """Two ticks further apart than this: we were away, not the plant. Silence timers restart."""
 GRACE_US = 3 * SECOND_US
 """What a source gets on top of its limit after our own outage."""
-
-Decode = Callable[[Record], Sequence[Frame]]
 
 
 @dataclass(slots=True)
@@ -85,7 +84,7 @@ class ShardProcess:
         outputs: list[Output] = []
         begin = 0
         self._draft = _Draft(sources_before=len(self.state.sources.rows))
-        waiting: list[tuple[int, Frame]] = []
+        waiting: list[Record] = []
         for place, record in enumerate(records):
             if record.position in skips:
                 self._quarantine(record)
@@ -100,7 +99,7 @@ class ShardProcess:
                     outputs.append(self._finish(records[begin : place + 1]))
                     begin = place + 1
             else:
-                waiting.extend((record.position, frame) for frame in self._decode(record))
+                waiting.append(record)
         self._frames(waiting)
         if begin < len(records):
             outputs.append(self._finish(records[begin:]))
@@ -108,19 +107,18 @@ class ShardProcess:
 
     # --- frames -----------------------------------------------------------------------------------
 
-    def _frames(self, frames: list[tuple[int, Frame]]) -> None:
-        if not frames:
+    def _frames(self, records: Sequence[Record]) -> None:
+        if not records:
             return
-        block = gather(self.state, frames)
+        block = gather(self.state, decode_batch(records, self._decode))
         self._grow(block.new_slots)
         late = self._judge(block)
-        row_hash = self._account(block)
+        weighed = self._account(block)
         self._draft.rejects.extend(block.rejects())
-        self._apply(block, late, row_hash)
+        if weighed.accepted:
+            self._apply(accept(block, weighed, late))
         self._draft.newest_received_us = max(self._draft.newest_received_us, block.newest_received_us)
-        self._draft.traces.extend(
-            (frame.trace, position) for position, frame in frames if frame.trace
-        )
+        self._draft.traces.extend(block.traces())
 
     def _grow(self, new_slots: list[int]) -> None:
         state = self.state
@@ -145,19 +143,17 @@ class ShardProcess:
             time_us=state.time_us,
         )
 
-    def _account(self, block: Block) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-        """Count every reading by what became of it; the rows' hashes as the answer."""
-        count = len(block.slot)
-        row_hash = hash_rows(block.hash, np.arange(count, dtype=np.int32), block.ts_us, block.value, block.quality)
-        ok = block.reason == Reason.OK
-        critical = self.state.tags.columns.critical[np.maximum(block.slot, 0)]
-        what = np.where(ok, np.where(critical, fate.CRITICAL, fate.APPLIED), fate.REJECTED).astype(np.uint8)
-        what[block.reason == DUPLICATE] = fate.DUPLICATE
-        self.state.ledger.add(block.source, self._hour_time(block.ts_us, block.received_us), what, row_hash)
+    def _account(self, block: Block) -> Weighed:
+        """Count every reading by what became of it."""
+        state, limits = self.state, self.state.limits
+        weighed = weigh(
+            block, state.tags.columns.critical, past_us=limits.past_max_us, future_us=limits.future_max_us
+        )
+        state.ledger.add_hours(block.source, weighed.hour, weighed.fate, weighed.row_hash)
         self._account_door(block)
-        self._draft.received += count
-        self._draft.duplicates += int((what == fate.DUPLICATE).sum())
-        return row_hash
+        self._draft.received += len(block.slot)
+        self._draft.duplicates += weighed.duplicates
+        return weighed
 
     def _hour_time(self, ts_us: I64, received_us: I64) -> I64:
         """The time whose hour a reading counts under: its own, or its receipt where its own cannot be (law 13)."""
@@ -176,34 +172,16 @@ class ShardProcess:
         self._draft.received += len(refused)
         self._draft.duplicates += sum(duplicate)
 
-    def _apply(self, block: Block, late: U8, row_hash: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> None:
-        """Everything that accepted readings set in motion."""
-        keep = np.flatnonzero(block.reason == Reason.OK)
-        if not len(keep):
-            return
-        rows = np.empty(len(keep), READING)
-        rows["slot"], rows["ts_us"], rows["value"] = block.slot[keep], block.ts_us[keep], block.value[keep]
-        rows["quality"], rows["late"], rows["hash"] = block.quality[keep], late[keep], row_hash[keep]
-        self._draft.readings.append(rows)
-        self._draft.late += int(rows["late"].sum())
-        # A tag's readings become neighbours, in order of arrival: kernels then load a tag's state once.
-        order = np.sort((rows["slot"].astype(np.int64) << 32) | np.arange(len(rows))) & 0xFFFFFFFF
-        self._derive(rows[order])
-
-    def _derive(self, rows: Rows) -> None:
-        """Detect, roll up, alarm. Rows sorted by (slot, arrival)."""
+    def _apply(self, accepted: Accepted) -> None:
+        """Everything that accepted readings set in motion: roll up, detect, alarm."""
         state, draft = self.state, self._draft
-        slot, ts_us = np.ascontiguousarray(rows["slot"]), np.ascontiguousarray(rows["ts_us"])
-        value, quality = np.ascontiguousarray(rows["value"]), np.ascontiguousarray(rows["quality"])
-        late = np.ascontiguousarray(rows["late"])
-        state.rollup.step(slot, ts_us, value, quality, late, np.ascontiguousarray(rows["hash"]))
-        usable = (late == 0) & (quality >= 64) & ~np.isnan(value)
-        if not usable.all():
-            slot, ts_us, value = slot[usable], ts_us[usable], value[usable]
+        draft.readings.append(accepted.rows)
+        draft.late += accepted.late
+        state.rollup.step(accepted.slot, accepted.ts_us, accepted.value, accepted.quality, accepted.hash)
+        slot, ts_us, value = accepted.in_order_slot, accepted.in_order_ts_us, accepted.in_order_value
         anomalies = state.detection.step(slot, ts_us, value)
-        alarms = state.alarms.step(slot, ts_us, value, anomalies)
         draft.anomalies.append(anomalies)
-        draft.alarms.append(alarms)
+        draft.alarms.append(state.alarms.step(slot, ts_us, value, anomalies))
 
     # --- control ----------------------------------------------------------------------------------
 

@@ -182,11 +182,20 @@ _young_bytes = 0
 
 def parse(block: bytes) -> Parsed:
     """The dictionary of a block; ProtocolError if it holds anything that a tag, kind or state cannot be."""
+    found = known(block)
+    if found is None:
+        found = _parse(block)
+        _keep(found)
+    return found
+
+
+def known(block: bytes) -> Parsed | None:
+    """The dictionary of a block that was parsed not long ago; None otherwise."""
     found = _young.get(block)
-    if found is not None:
-        return found
-    found = _old.get(block) or _parse(block)
-    _keep(found)
+    if found is None:
+        found = _old.get(block)
+        if found is not None:
+            _keep(found)
     return found
 
 

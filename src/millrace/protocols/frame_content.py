@@ -58,7 +58,7 @@ _BODY_ZSTD: Final = 1
 _REJECTS_ZSTD: Final = 2
 _KNOWN_FLAGS: Final = _BODY_ZSTD | _REJECTS_ZSTD
 
-_BODY_ZSTD_FROM_BYTES: Final = 4_096  # below, zstd saves less than its head costs and takes 10 us
+BODY_ZSTD_FROM_BYTES: Final = 4_096  # below, zstd saves less than its head costs and takes 10 us
 _REJECTS_ZSTD_FROM_BYTES: Final = 256
 _PAYS: Final = 0.9
 _HAS_QUALITY: Final = 64
@@ -80,7 +80,7 @@ def pack(frame: Frame) -> bytes:
     _check(frame, block)
     body, widths, scale, base_ts = _pack_body(frame)
     rejects = _pack_rejects(frame.rejects)
-    body_packed = _pack_if_it_pays(body, _BODY_ZSTD_FROM_BYTES)
+    body_packed = _pack_if_it_pays(body, BODY_ZSTD_FROM_BYTES)
     rejects_packed = _pack_if_it_pays(rejects, _REJECTS_ZSTD_FROM_BYTES)
     head = _HEAD.pack(
         _HEAD.size,

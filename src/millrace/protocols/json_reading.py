@@ -48,6 +48,11 @@ def decode_one(line: bytes) -> Reading | None:
         return None
 
 
+def encode_one(reading: Reading) -> bytes:
+    """The shortest line that is this reading."""
+    return _encoder.encode(reading)
+
+
 def explain(line: bytes) -> str:
     """What is wrong with a line that was refused, naming the field; empty when its form is right."""
     try:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from millrace.batch import FRAME_READINGS_MAX, FRAME_TAGS_MAX
-from millrace.settings import Settings
+
+if TYPE_CHECKING:  # a producer needs the limits, and no settings
+    from millrace.settings import Settings
 
 STATE_LENGTH_MAX = 256
 """Bytes of UTF-8 in the text of a discrete state."""

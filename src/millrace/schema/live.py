@@ -15,15 +15,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import zstandard
 
-from millrace.batch import CLOSED, F64, I32, I64, QUALITY_GOOD, U8, Rows, TagInfo
+from millrace.batch import CLOSED, F64, I32, I64, U8, TagInfo
 from millrace.errors import ProtocolError
+from millrace.schema.live_columns import pack_columns, take_newer, unpack_columns
 
 BLOB_FIELD: Final = b"b"
 """The one field of an entry of a shard's live log."""
@@ -34,7 +34,6 @@ _TAGS_MAGIC: Final = b"MRLT"
 _POSITION_BYTES: Final = 26  # 60 digits take 200 bits
 _HEADER: Final = struct.Struct("<4sBBHqqqqII")
 _LATEST_HEADER: Final = struct.Struct("<4sHqqI")
-_SLOT_WIDE, _TIME_WIDE, _VALUE_WIDE, _QUALITY, _LATE = 1, 2, 4, 8, 16
 _TAGS_INFLATED_MAX: Final = 256 * 1024**2
 _DIGITS: Final = 60
 
@@ -144,16 +143,18 @@ class Latest:
         larger.ts_us[:have], larger.value[:have], larger.quality[:have] = self.ts_us, self.value, self.quality
         return larger
 
-    def take(self, slot: I32, ts_us: I64, value: F64, quality: U8) -> None:
-        """Readings in order of arrival, none of them late; the last of a slot counts."""
-        self.ts_us[slot] = ts_us
-        self.value[slot] = value
-        self.quality[slot] = quality
+    def take(self, slot: I32, ts_us: I64, value: F64, quality: U8, late: U8) -> Latest:
+        """The same with readings in order of arrival; what is newer stays, late ones change nothing."""
+        if not len(slot):
+            return self
+        roomy = self.grown(int(slot.max()) + 1)
+        take_newer(slot, ts_us, value, quality, late, roomy.ts_us, roomy.value, roomy.quality)
+        return roomy
 
 
 def encode(blob: LiveBlob) -> bytes:
     """Bytes of a blob."""
-    base_us, columns, flags = _pack_columns(blob.slot, blob.ts_us, blob.value, blob.quality, blob.late)
+    base_us, columns, flags = pack_columns((blob.slot, blob.ts_us, blob.value, blob.quality, blob.late))
     rare = b""
     if blob.tags or blob.anomalies or blob.alarms:
         rare = _rare_encoder.encode(_Rare(blob.tags, blob.anomalies, blob.alarms))
@@ -169,37 +170,8 @@ def encode(blob: LiveBlob) -> bytes:
         len(blob.slot),
         len(rare),
     )
-    positions = (blob.first_position, blob.position, blob.previous)
-    return b"".join([header, *(p.to_bytes(_POSITION_BYTES, "big") for p in positions), *columns, rare])
-
-
-def _pack_columns(slot: I32, ts_us: I64, value: F64, quality: U8, late: U8) -> tuple[int, list[bytes], int]:
-    """Base time, columns as bytes in order of the format, flags."""
-    if not len(slot):
-        return 0, [], 0
-    base_us = int(ts_us.min())
-    offset = ts_us - base_us
-    with np.errstate(over="ignore"):  # a value beyond float32 is seen below and kept wide
-        narrow = value.astype(np.float32)
-    columns: list[npt.NDArray[Any]] = []
-    flags = 0
-    if int(slot.max()) > 0xFFFF:
-        flags |= _SLOT_WIDE
-    columns.append(slot.astype(np.int32 if flags & _SLOT_WIDE else np.uint16))
-    if int(offset.max()) > 0xFFFF_FFFF:
-        flags |= _TIME_WIDE
-    columns.append(offset if flags & _TIME_WIDE else offset.astype(np.uint32))
-    exact = narrow == value
-    if not exact.all() and not (exact | np.isnan(value)).all():
-        flags |= _VALUE_WIDE
-    columns.append(value if flags & _VALUE_WIDE else narrow)
-    if (quality != QUALITY_GOOD).any():
-        flags |= _QUALITY
-        columns.append(quality)
-    if late.any():
-        flags |= _LATE
-        columns.append(late)
-    return base_us, [column.tobytes() for column in columns], flags
+    positions = [p.to_bytes(_POSITION_BYTES, "big") for p in (blob.first_position, blob.position, blob.previous)]
+    return b"".join([header, *positions, *(column.data for column in columns), rare])
 
 
 def decode(data: bytes) -> LiveBlob:
@@ -218,7 +190,7 @@ def _decode(data: bytes) -> LiveBlob:
     at = _HEADER.size
     first, position, previous = (_position(data, at + i * _POSITION_BYTES) for i in range(3))
     at += 3 * _POSITION_BYTES
-    slot, ts_us, value, quality, late, at = _unpack_columns(data, at, count, flags, base_us)
+    slot, ts_us, value, quality, late, at = unpack_columns(data, at, count, flags, base_us)
     if len(data) != at + rare_length:
         raise ProtocolError("truncated", f"a live blob of {len(data)} bytes, wanted {at + rare_length}")
     rare = _rare_decoder.decode(memoryview(data)[at:]) if rare_length else _NOTHING_RARE
@@ -244,25 +216,6 @@ def _decode(data: bytes) -> LiveBlob:
 
 def _position(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + _POSITION_BYTES], "big")
-
-
-def _unpack_columns(
-    data: bytes, at: int, count: int, flags: int, base_us: int
-) -> tuple[I32, I64, F64, U8, U8, int]:
-    """Columns in their full types, and where they end."""
-
-    def column(dtype: type) -> npt.NDArray[Any]:
-        nonlocal at
-        out: npt.NDArray[Any] = np.frombuffer(data, dtype, count, at)
-        at += out.nbytes
-        return out
-
-    slot = column(np.int32 if flags & _SLOT_WIDE else np.uint16).astype(np.int32, copy=False)
-    ts_us = column(np.int64 if flags & _TIME_WIDE else np.uint32) + np.int64(base_us)
-    value = column(np.float64 if flags & _VALUE_WIDE else np.float32).astype(np.float64, copy=False)
-    quality = column(np.uint8) if flags & _QUALITY else np.full(count, QUALITY_GOOD, np.uint8)
-    late = column(np.uint8) if flags & _LATE else np.zeros(count, np.uint8)
-    return slot, ts_us, value, quality, late, at
 
 
 def encode_latest(shard: int, epoch: int, position: int, time_us: int, latest: Latest, count: int) -> bytes:
@@ -321,17 +274,6 @@ def decode_tags(data: bytes) -> list[TagInfo]:
         return _tags_decoder.decode(plain)
     except (ValueError, zstandard.ZstdError, msgspec.DecodeError) as error:
         raise ProtocolError("bad_syntax", f"a tag table that cannot be read: {error}") from None
-
-
-def columns_of(readings: Rows) -> tuple[I32, I64, F64, U8, U8]:
-    """slot, ts_us, value, quality, late of READING rows, each contiguous."""
-    return (
-        np.ascontiguousarray(readings["slot"]),
-        np.ascontiguousarray(readings["ts_us"]),
-        np.ascontiguousarray(readings["value"]),
-        np.ascontiguousarray(readings["quality"]),
-        np.ascontiguousarray(readings["late"]),
-    )
 
 
 _rare_encoder = msgspec.msgpack.Encoder()

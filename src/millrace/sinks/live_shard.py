@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from millrace.batch import F64, I32, I64, U8, Bool, Output, Rows, TagInfo
-from millrace.schema import live
+from millrace.batch import Output, Rows, TagInfo
 from millrace.schema.ids import detector_name, event_id
 from millrace.schema.live import AlarmEvent, AnomalyEvent, Latest, LiveBlob
+from millrace.schema.live_columns import columns_of
 
 PART_ROWS = 200_000  # readings in one blob of a window that is published again
-NO_LIMIT = 10**9
+NO_LIMIT = 0
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class LiveShard:
     held_bytes: int = 0
 
     def entries_max(self, size: int, now_s: float, keep_s: float, bytes_max: int) -> int:
-        """How many entries the log may hold once a blob of `size` bytes is in it."""
+        """How many entries the log may hold once a blob of `size` bytes is in it; NO_LIMIT: age decides alone."""
         self.sizes.append((now_s, size))
         self.held_bytes += size
         while len(self.sizes) > 1 and (self.sizes[0][0] < now_s - keep_s or self.held_bytes > bytes_max):
@@ -87,9 +87,8 @@ class LiveShard:
             self.tags[tag.slot] = tag
             self.tags_changed = True
         self.sources.update(output.sources)
-        slot, ts_us, value, quality, late = live.columns_of(output.readings)
-        if len(slot):
-            self._note_latest(slot, ts_us, value, quality, late == 0)
+        slot, ts_us, value, quality, late = columns_of(output.readings)
+        self.latest = self.latest.take(slot, ts_us, value, quality, late)
         self.position, self.time_us = output.position, output.time_us
         blob = LiveBlob(
             self.number,
@@ -110,13 +109,6 @@ class LiveShard:
         )
         self.previous = output.position
         return blob
-
-    def _note_latest(self, slot: I32, ts_us: I64, value: F64, quality: U8, in_order: Bool) -> None:
-        self.latest = self.latest.grown(int(slot.max()) + 1)
-        if in_order.all():
-            self.latest.take(slot, ts_us, value, quality)
-        else:
-            self.latest.take(slot[in_order], ts_us[in_order], value[in_order], quality[in_order])
 
     def _anomaly(self, row: np.void, detectors: tuple[str, ...]) -> AnomalyEvent:
         path, source = self._concerned(row)
@@ -182,7 +174,7 @@ class LiveShard:
     def _part_blobs(self, part: WindowPart) -> Iterator[LiveBlob]:
         previous, self.window_previous = self.window_previous, part.position
         for at in range(0, max(len(part.readings), 1), PART_ROWS):
-            slot, ts_us, value, quality, late = live.columns_of(part.readings[at : at + PART_ROWS])
+            slot, ts_us, value, quality, late = columns_of(part.readings[at : at + PART_ROWS])
             yield LiveBlob(
                 self.number,
                 self.epoch,

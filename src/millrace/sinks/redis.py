@@ -32,21 +32,34 @@ CACHE_SHARE = 0.8  # of the real-time store's memory for live logs; the rest for
 PIPELINE_MAX = 64  # blobs in one round trip
 WINDOW_PIPELINE_MAX = 256
 
-# KEYS: fence, live log. ARGV: fence text, blob, age in ms, entries to keep at most, 1 = the log begins anew.
-# -1: the store has no fence (it lost its data); 0: refused, another is ahead; else the entry's id.
+# KEYS: fence and live log of each blob. ARGV[1]: age in ms that a blob may reach; then for each blob its fence text,
+# its bytes, the entries to keep at most (0: as many as are young enough), 1 = the log begins anew.
+# An answer each: -1: the store has no fence (it lost its data); 0: refused, another is ahead; 1: taken.
 _PUBLISH = """
-local held = server.call('GET', KEYS[1])
-if ARGV[5] == '1' then
-  if held and string.sub(held, 1, 20) > string.sub(ARGV[1], 1, 20) then return 0 end
-else
-  if not held then return -1 end
-  if held >= ARGV[1] then return 0 end
+local oldest = string.format('%.0f', server.call('TIME')[1] * 1000 - ARGV[1])
+local answers = {}
+for i = 1, #KEYS / 2 do
+  local fence, log, at = KEYS[2 * i - 1], KEYS[2 * i], 4 * i - 2
+  local held = server.call('GET', fence)
+  local answer = 1
+  if ARGV[at + 3] == '1' then
+    if held and string.sub(held, 1, 20) > string.sub(ARGV[at], 1, 20) then answer = 0 end
+  elseif not held then
+    answer = -1
+  elseif held >= ARGV[at] then
+    answer = 0
+  end
+  if answer == 1 then
+    if ARGV[at + 2] == '0' then
+      server.call('XADD', log, 'MINID', '~', oldest, '*', 'b', ARGV[at + 1])
+    else
+      server.call('XADD', log, 'MAXLEN', '~', ARGV[at + 2], '*', 'b', ARGV[at + 1])
+    end
+    server.call('SET', fence, ARGV[at])
+  end
+  answers[i] = answer
 end
-local id = server.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'b', ARGV[2])
-local now = server.call('TIME')
-server.call('XTRIM', KEYS[2], 'MINID', '~', tostring(math.floor(now[1] * 1000 - ARGV[3])))
-server.call('SET', KEYS[1], ARGV[1])
-return id
+return answers
 """
 
 
@@ -156,44 +169,41 @@ class RedisSink:
         return [blob for blob in blobs if blob.position > self._shards[blob.shard].seeded_to]
 
     def _send(self, blobs: list[LiveBlob], anew: Collection[int] = ()) -> set[int]:
-        """One round trip; the shards whose fence is gone. For shards in `anew` the first blob sets it."""
+        """The shards whose fence is gone. For shards in `anew` the first blob sets it."""
         begins = set(anew)
-        empty: set[int] = set()
-        pipeline = self._client.pipeline(transaction=False)
+        flags = []
         for blob in blobs:
-            self._queue(pipeline, blob, blob.shard in begins)
+            flags.append(blob.shard in begins)
             begins.discard(blob.shard)
-        for blob, answer in zip(blobs, self._run(pipeline), strict=True):
-            if answer == -1:
-                empty.add(blob.shard)
-            elif answer == 0:
-                self.refused += 1
-        return empty
+        answers = self._say(blobs, flags)
+        self.refused += answers.count(0)
+        return {blob.shard for blob, answer in zip(blobs, answers, strict=True) if answer == -1}
 
-    def _queue(self, pipeline: Any, blob: LiveBlob, anew: bool) -> None:
-        shard, data = self._shards[blob.shard], live.encode(blob)
-        pipeline.evalsha(
-            self._script_sha(),
-            2,
-            names.fence_key(blob.shard),
-            names.live_key(blob.shard),
-            live.fence(blob.epoch, blob.position),
-            data,
-            self._keep_ms,
-            shard.entries_max(
-                len(data), self._clock.monotonic_s(), self._keep_ms / 1e3, self._shard_bytes_max
-            ),
-            1 if anew else 0,
-        )
+    def _say(self, blobs: Sequence[LiveBlob], anew: Sequence[bool]) -> list[int]:
+        """One call of the script for all blobs: one round trip, and who follows the logs wakes once, not per blob."""
+        if not blobs:
+            return []
+        keys: list[str] = []
+        arguments: list[Any] = [self._keep_ms]
+        for blob, begins in zip(blobs, anew, strict=True):
+            keys += (names.fence_key(blob.shard), names.live_key(blob.shard))
+            data = live.encode(blob)
+            entries = self._entries_max(blob.shard, len(data))
+            arguments += (live.fence(blob.epoch, blob.position), data, entries, 1 if begins else 0)
+        try:
+            answers: Any = self._client.evalsha(self._script_sha(), len(keys), *keys, *arguments)
+        except NoScriptError:
+            self._sha = ""  # a server that forgot the script is taught again
+            raise
+        return list(answers)
+
+    def _entries_max(self, shard: int, size: int) -> int:
+        now_s = self._clock.monotonic_s()
+        return self._shards[shard].entries_max(size, now_s, self._keep_ms / 1e3, self._shard_bytes_max)
 
     def _run(self, pipeline: Any) -> list[Any]:
-        """The answers; the first error is raised, a server that forgot the script is taught again."""
-        answers: list[Any] = pipeline.execute(raise_on_error=False)
-        for answer in answers:
-            if isinstance(answer, NoScriptError):
-                self._sha = ""
-            if isinstance(answer, ValkeyError):
-                raise answer
+        """The answers of commands that stand for themselves; the first error is raised."""
+        answers: list[Any] = pipeline.execute()
         return answers
 
     def _script_sha(self) -> str:
@@ -224,11 +234,8 @@ class RedisSink:
             shard.seeded_to, shard.window_due = seed.window[-1].position, False
 
     def _send_window(self, blobs: list[LiveBlob]) -> None:
-        """One round trip; parts of one position follow each other, so the fence is set by each."""
-        pipeline = self._client.pipeline(transaction=False)
-        for blob in blobs:
-            self._queue(pipeline, blob, True)
-        self._run(pipeline)
+        """Parts of one position follow each other, so the fence is set by each."""
+        self._say(blobs, [True] * len(blobs))
 
     def _publish_latest_if_due(self, shards: Iterable[int]) -> None:
         now_s = self._clock.monotonic_s()

@@ -64,7 +64,8 @@ def test_a_store_that_lost_everything_is_filled_again_by_its_owner(
 ) -> None:
     def reseed(shard: int) -> Seed:
         latest = Latest.of_size(64)
-        latest.take(*(np.array([v], t) for v, t in ((0, "i4"), (2_000, "i8"), (2.0, "f8"), (192, "u1"))))
+        reading = ((0, "i4"), (2_000, "i8"), (2.0, "f8"), (192, "u1"), (0, "u1"))
+        latest.take(*(np.array([v], t) for v, t in reading))
         rows = np.zeros(1, READING)
         rows[0] = (0, 2_000, 2.0, 192, 0, 0)
         window = [WindowPart(2, 2, rows)] if shard == 0 else []

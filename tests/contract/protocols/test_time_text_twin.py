@@ -51,7 +51,7 @@ def _interpreted(text: str) -> int:
     try:
         for name, kernel in saved.items():
             setattr(time_text, name, kernel.py_func)
-        return int(time_text._time_us(np.frombuffer(text.encode(), np.uint8).astype(np.int16), 0, len(text)))
+        return int(time_text.time_us(np.frombuffer(text.encode(), np.uint8), 0, len(text)))
     finally:
         for name, kernel in saved.items():
             setattr(time_text, name, kernel)

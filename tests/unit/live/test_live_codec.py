@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.batch import CLOSED, OPENED, DataClass, TagInfo, ValueKind
+from millrace.batch import CLOSED, OPENED, READING, DataClass, TagInfo, ValueKind
 from millrace.errors import ProtocolError
 from millrace.schema import live
 from millrace.schema.live import AlarmEvent, AnomalyEvent, Latest, LiveBlob
+from millrace.schema.live_columns import columns_of
+
+NAMES = ("slot", "ts_us", "value", "quality", "late")
 
 TAGS = [
     TagInfo(0, "acme/lyon/x/y/z/temp", "gw-1", ValueKind.FLOAT, DataClass.CRITICAL, True, 100_000, "°C"),
@@ -90,7 +93,8 @@ def test_every_truncation_and_every_tail_is_a_protocol_error() -> None:
 def test_latest_values_and_tag_tables_come_back() -> None:
     latest = Latest.of_size(2).grown(70)
     slot = np.array([5, 69, 5], np.int32)
-    latest.take(slot, np.array([1, 2, 3]), np.array([1.5, math.nan, 2.5]), np.array([192, 0, 64], np.uint8))
+    quality = np.array([192, 0, 64], np.uint8)
+    latest.take(slot, np.array([1, 2, 3]), np.array([1.5, math.nan, 2.5]), quality, np.zeros(3, np.uint8))
     blob = live.decode_latest(live.encode_latest(4, 2, 10**59, 77, latest, 70))
     assert (blob.shard, blob.epoch, blob.position, blob.time_us) == (4, 2, 10**59, 77)
     assert (blob.latest.ts_us[5], blob.latest.value[5], blob.latest.quality[5]) == (3, 2.5, 64)
@@ -102,3 +106,30 @@ def test_latest_values_and_tag_tables_come_back() -> None:
 def test_fences_compare_as_text_as_they_do_as_numbers(a: int, b: int, c: int, d: int) -> None:
     assert (live.fence(a, b) < live.fence(c, d)) == ((a, b) < (c, d))
     assert live.fence_position(live.fence(a, b)) == b
+
+
+@given(rows, rows)
+def test_the_newest_of_a_tag_stays_and_late_readings_change_nothing(
+    before: list[tuple[int, int, float, int, int]], after: list[tuple[int, int, float, int, int]]
+) -> None:
+    latest, slow = Latest.of_size(0), dict.fromkeys(range(200_001), (0, math.nan, 0))
+    for part in (before, after):
+        blob = blob_of(part, 1, 2)
+        latest = latest.take(blob.slot, blob.ts_us, blob.value, blob.quality, blob.late)
+        for slot, ts_us, value, quality, late in part:
+            if not late and ts_us >= slow[slot][0]:
+                slow[slot] = (ts_us, value, quality)
+    for slot in {row[0] for row in before + after}:
+        found = (int(latest.ts_us[slot]), float(latest.value[slot]), int(latest.quality[slot]))
+        assert str(found) == str(slow[slot])
+
+
+@given(rows)
+def test_columns_of_readings_are_their_fields(given_rows: list[tuple[int, int, float, int, int]]) -> None:
+    readings = np.zeros(len(given_rows), READING)
+    for at, row in enumerate(given_rows):
+        for name, value in zip(NAMES, row, strict=True):
+            readings[name][at] = value
+    for name, column in zip(NAMES, columns_of(readings), strict=True):
+        assert column.flags.c_contiguous
+        np.testing.assert_array_equal(column, readings[name])

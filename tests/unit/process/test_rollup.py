@@ -116,7 +116,7 @@ def feed(rollup: Rollup, readings: list[Reading]) -> None:
     columns = list(zip(*rows, strict=True)) if rows else [[]] * 5
     types = (np.int32, np.int64, np.float64, np.uint8, np.uint64)
     slot, ts_us, value, quality, hashed = (np.array(c, t) for c, t in zip(columns, types, strict=True))
-    rollup.step(slot, ts_us, value, quality, np.zeros(len(slot), np.uint8), hashed)
+    rollup.step(slot, ts_us, value, quality, hashed)
 
 
 # A log: readings, ticks ("tick", time) and marks ("mark",), in order.
@@ -285,7 +285,6 @@ def test_the_hour_is_spread_over_ticks_and_done_within_ten_seconds() -> None:
         np.full(k, T0_US),
         np.ones(k),
         np.full(k, 192, np.uint8),
-        slot.astype(np.uint8),
         slot.astype(np.uint64),
     )
     hour_us = T0_US + 3600 * SECOND_US
@@ -337,7 +336,6 @@ def test_growth_to_100_000_tags_keeps_open_windows() -> None:
         np.full(n, T0_US + 1),
         np.ones(n),
         np.full(n, 192, np.uint8),
-        np.zeros(n, np.uint8),
         slot.astype(np.uint64),
     )
     rows = rollup.flush()

@@ -56,7 +56,7 @@ def test_metrics_are_named_nowhere_else() -> None:
 @pytest.mark.requirement("S-19")
 def test_every_reason_can_be_counted_and_read_back() -> None:
     before = telemetry.totals()
-    telemetry.processed(empty_output(reject_counts={reason: 2 for reason in Reason if reason}), 0.001)
+    telemetry.processed([(empty_output(reject_counts={reason: 2 for reason in Reason if reason}), 0.001)])
     after = telemetry.totals()
     for reason in telemetry.REASONS:
         name = f"process_readings_rejected_total{{{reason}}}"
@@ -67,7 +67,7 @@ def test_a_batch_is_counted_once_in_each_place() -> None:
     before = telemetry.totals()
     output = empty_output(received=7, duplicates=2)
     output.readings = np.zeros(5, batch.READING)
-    telemetry.processed(output, 0.001)
+    telemetry.processed([(output, 0.001)])
     after = telemetry.totals()
     grown = {
         name: after[name] - before.get(name, 0.0) for name in after if after[name] != before.get(name, 0.0)

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numba
 import numpy as np
 
 from millrace import names
-from millrace.batch import I64, LEVEL_1M, LEVEL_1S, LEVEL_US, Output, Rows
+from millrace.batch import I64, LEVEL_1M, LEVEL_1S, LEVEL_US, U8, Output, Rows
 from millrace.schema.binary import Layout
 from millrace.sinks.postgres.connection import Cursor
 from millrace.sinks.postgres.directory import Directory
@@ -66,11 +67,40 @@ class Part:
 
 def part_of(output: Output, directory: Directory, floor: Floor) -> Part:
     """What of an output PostgreSQL keeps: critical readings and rollup windows that are still owed."""
-    readings = output.readings
-    owed = (readings["ts_us"] >= floor.reading_us) & (directory.critical_of(readings["slot"]) != 0)
+    return Part(output, _owed_readings(output.readings, directory, floor), _owed_rollups(output.rollups, floor))
+
+
+def _owed_readings(readings: Rows, directory: Directory, floor: Floor) -> Rows:
+    if not len(readings):
+        return readings
+    owed = np.empty(len(readings), readings.dtype)
+    count = _take_owed(readings, directory.critical, floor.reading_us, owed)
+    if count < 0:
+        directory.critical_of(readings["slot"])  # raises: nobody announced the slot
+    return owed[:count]
+
+
+@numba.njit(cache=True)
+def _take_owed(readings: Rows, critical: U8, floor_us: int, owed: Rows) -> int:
+    """Copy what is critical and not too old; how many, or -1 where a slot is unknown. A batch of one shard is small,
+    and masks in NumPy cost it 20 us."""
+    count = 0
+    for i in range(len(readings)):
+        slot = readings[i]["slot"]
+        if slot < 0 or slot >= len(critical):
+            return -1
+        if critical[slot] != 0 and readings[i]["ts_us"] >= floor_us:
+            owed[count] = readings[i]
+            count += 1
+    return count
+
+
+def _owed_rollups(rollups: Rows, floor: Floor) -> Rows:
+    if not len(rollups):
+        return rollups
     floors = np.array([floor.of_level(level) for level in range(len(LEVEL_US))], np.int64)
-    kept = output.rollups["window_us"] >= floors[output.rollups["level"]]
-    return Part(output, readings[owed], output.rollups if kept.all() else output.rollups[kept])
+    kept = rollups["window_us"] >= floors[rollups["level"]]
+    return rollups if kept.all() else rollups[kept]
 
 
 def copy_readings(cursor: Cursor, parts: Sequence[Part], directories: Mapping[int, Directory]) -> int:

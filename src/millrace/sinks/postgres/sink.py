@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Final
 
+import numpy as np
 import psycopg
 
 from millrace import names
-from millrace.batch import LEVEL_US, Output, TagInfo
+from millrace.batch import I64, LEVEL_US, Output, TagInfo
 from millrace.clock import DAY_US, HOUR_US, Clock
 from millrace.errors import MillraceError, OwnershipLost, StoreUnavailable
 from millrace.schema import partitions
@@ -196,9 +197,7 @@ class PostgresSink:
         return parts
 
     def _make_partitions(self, session: psycopg.Connection[Any], parts: Sequence[Part]) -> None:
-        wanted = partitions.around(self._clock.now_us())
-        for part in parts:
-            wanted |= _partitions_of(part)
+        wanted = partitions.around(self._clock.now_us()) | _partitions_of(parts)
         if not wanted <= self._partitions:
             self._partitions = partitions.ensure(session, wanted)
 
@@ -250,17 +249,19 @@ class PostgresSink:
             directory.forget_proposed()
 
 
-def _partitions_of(part: Part) -> set[partitions.Partition]:
-    wanted = set()
-    reading = names.TABLE_READING
-    if len(part.critical):
-        starts = set((part.critical["ts_us"] // partitions.WIDTH_US[reading]).tolist())
-        wanted |= {(reading, start * partitions.WIDTH_US[reading]) for start in starts}
+def _partitions_of(parts: Sequence[Part]) -> set[partitions.Partition]:
+    wanted = _partitions_at(names.TABLE_READING, [part.critical["ts_us"] for part in parts if len(part.critical)])
+    rolled_up = [part.rollups for part in parts if len(part.rollups)]
     for level, table in enumerate(rollups.ROLLUP_TABLE.values()):
-        windows = part.rollups["window_us"][part.rollups["level"] == level]
-        starts = set((windows // partitions.WIDTH_US[table]).tolist())
-        wanted |= {(table, start * partitions.WIDTH_US[table]) for start in starts}
+        wanted |= _partitions_at(table, [rows["window_us"][rows["level"] == level] for rows in rolled_up])
     return wanted
+
+
+def _partitions_at(table: str, times_us: Sequence[I64]) -> set[partitions.Partition]:
+    if not times_us:
+        return set()
+    width_us = partitions.WIDTH_US[table]
+    return {(table, int(start) * width_us) for start in np.unique(np.concatenate(times_us) // width_us)}
 
 
 assert tuple(rollups.ROLLUP_TABLE) == tuple(range(len(LEVEL_US)))
