@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+TOOLS = sorted((ROOT / "requirements/tools").glob("*.txt"))
+"""Environments of their own: their pins do not go with ours."""
 PACKAGE = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^ ;]+)", re.MULTILINE)
 
 
@@ -22,14 +24,15 @@ def versions(lock: Path) -> dict[str, set[str]]:
 
 def test_the_locks_are_there() -> None:
     assert {lock.stem for lock in LOCKS} >= {"dev", "local", "worker"}
+    assert {lock.stem for lock in TOOLS} == {"checkov", "cdktn", "ministack"}
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+@pytest.mark.parametrize("lock", [*LOCKS, *TOOLS], ids=lambda lock: lock.stem)
 def test_a_lock_names_no_registry(lock: Path) -> None:
     assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host", lock.read_text())
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+@pytest.mark.parametrize("lock", [*LOCKS, *TOOLS], ids=lambda lock: lock.stem)
 def test_every_package_of_a_lock_has_a_version_and_hashes(lock: Path) -> None:
     entries = [
         entry for entry in re.split(r"\n(?=\S)", lock.read_text()) if entry and not entry.startswith("#")
@@ -51,7 +54,9 @@ def test_a_smaller_install_has_the_versions_that_were_tested(lock: Path) -> None
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_a_lock_holds_every_dependency_that_the_project_names(lock: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = _named(project["dependencies"]) | _of_extra(project["optional-dependencies"], lock.stem)
+    wanted = _named(project["dependencies"]) | _of_extra(
+        project["optional-dependencies"], lock.stem.removeprefix("image-")
+    )
     assert wanted - set(versions(lock)) == set(), "run `make lock`"
 
 
