@@ -50,7 +50,6 @@ PURPOSES: Final = (
             "backup.amazonaws.com",
         ),
     ),
-    Purpose("images", "standard", via=("ecr",)),
     Purpose("functions", "standard", via=("lambda",)),
 )  # fmt: skip
 
@@ -131,6 +130,7 @@ def _policy(environment: Environment, purpose: Purpose) -> list[Statement]:
 def _context(environment: Environment, principal: str) -> Condition:
     account, region = environment.settings.account_id, environment.region
     if principal.startswith("logs."):
-        groups = f"arn:aws:logs:{region}:{account}:log-group:*-{environment.suffix}"
-        return {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}}
+        group = f"arn:aws:logs:{region}:{account}:log-group:*-{environment.suffix}"
+        # names that AWS prescribes go on behind ours: /aws/rds/cluster/millrace-aurora-pr42/postgresql
+        return {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": [group, f"{group}/*"]}}
     return {"StringEquals": {"aws:SourceAccount": account}}

@@ -3,7 +3,7 @@
 A class that ends in `A` is the resource, where a block of another resource has its plain name. Blocks are
 always their own classes: a dict inside a list of blocks synthesizes to an empty block without a word.
 """
-# ruff: noqa: E402, I001
+# ruff: noqa: E402, E501, I001
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from cdktf import TerraformOutput as TerraformOutput
 from cdktf import TerraformResourceLifecycle as TerraformResourceLifecycle
 from cdktf import TerraformStack as TerraformStack
 from cdktf import TerraformVariable as TerraformVariable
+from cdktf import TerraformVariableValidationConfig as TerraformVariableValidationConfig
 from cdktf import Token as Token
 from constructs import Construct as Construct
 from constructs import IDependable as IDependable
@@ -35,3 +36,441 @@ from cdktf_cdktf_provider_aws.iam_role import IamRole as IamRole
 from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy as IamRolePolicy
 from cdktf_cdktf_provider_aws.kms_alias import KmsAlias as KmsAlias
 from cdktf_cdktf_provider_aws.kms_key import KmsKey as KmsKey
+
+# --- network
+from cdktf_cdktf_provider_aws.default_security_group import DefaultSecurityGroup as DefaultSecurityGroup
+from cdktf_cdktf_provider_aws.ec2_transit_gateway_vpc_attachment import (
+    Ec2TransitGatewayVpcAttachment as Ec2TransitGatewayVpcAttachment,
+)
+from cdktf_cdktf_provider_aws.eip import Eip as Eip
+from cdktf_cdktf_provider_aws.flow_log import FlowLog as FlowLog
+from cdktf_cdktf_provider_aws.internet_gateway import InternetGateway as InternetGateway
+from cdktf_cdktf_provider_aws.nat_gateway import NatGateway as NatGateway
+from cdktf_cdktf_provider_aws.network_acl import NetworkAcl as NetworkAcl
+from cdktf_cdktf_provider_aws.network_acl import NetworkAclEgress as NetworkAclEgress
+from cdktf_cdktf_provider_aws.network_acl import NetworkAclIngress as NetworkAclIngress
+from cdktf_cdktf_provider_aws.route import Route as Route
+from cdktf_cdktf_provider_aws.route_table import RouteTable as RouteTable
+from cdktf_cdktf_provider_aws.route_table_association import RouteTableAssociation as RouteTableAssociation
+from cdktf_cdktf_provider_aws.security_group import SecurityGroup as SecurityGroup
+from cdktf_cdktf_provider_aws.subnet import Subnet as Subnet
+from cdktf_cdktf_provider_aws.vpc import Vpc as Vpc
+from cdktf_cdktf_provider_aws.vpc_endpoint import VpcEndpoint as VpcEndpoint
+from cdktf_cdktf_provider_aws.vpc_security_group_egress_rule import (
+    VpcSecurityGroupEgressRule as VpcSecurityGroupEgressRule,
+)
+from cdktf_cdktf_provider_aws.vpc_security_group_ingress_rule import (
+    VpcSecurityGroupIngressRule as VpcSecurityGroupIngressRule,
+)
+
+# --- logs
+from cdktf_cdktf_provider_aws.cloudwatch_log_group import CloudwatchLogGroup as CloudwatchLogGroup
+
+# --- entry
+from cdktf_cdktf_provider_aws.lb import Lb as Lb
+from cdktf_cdktf_provider_aws.lb import LbAccessLogs as LbAccessLogs
+from cdktf_cdktf_provider_aws.lb_listener import LbListener as LbListener
+from cdktf_cdktf_provider_aws.lb_listener import LbListenerDefaultAction as LbListenerDefaultAction
+from cdktf_cdktf_provider_aws.lb_listener import (
+    LbListenerDefaultActionFixedResponse as LbListenerDefaultActionFixedResponse,
+)
+from cdktf_cdktf_provider_aws.lb_listener_rule import LbListenerRule as LbListenerRule
+from cdktf_cdktf_provider_aws.lb_listener_rule import LbListenerRuleAction as LbListenerRuleAction
+from cdktf_cdktf_provider_aws.lb_listener_rule import LbListenerRuleCondition as LbListenerRuleCondition
+from cdktf_cdktf_provider_aws.lb_listener_rule import (
+    LbListenerRuleConditionHostHeader as LbListenerRuleConditionHostHeader,
+)
+from cdktf_cdktf_provider_aws.lb_listener_rule import (
+    LbListenerRuleConditionPathPattern as LbListenerRuleConditionPathPattern,
+)
+from cdktf_cdktf_provider_aws.lb_listener_rule import (
+    LbListenerRuleConditionSourceIp as LbListenerRuleConditionSourceIp,
+)
+from cdktf_cdktf_provider_aws.lb_target_group import LbTargetGroup as LbTargetGroup
+from cdktf_cdktf_provider_aws.lb_target_group import LbTargetGroupHealthCheck as LbTargetGroupHealthCheck
+from cdktf_cdktf_provider_aws.lb_target_group import LbTargetGroupStickiness as LbTargetGroupStickiness
+from cdktf_cdktf_provider_aws.lb_target_group_attachment import (
+    LbTargetGroupAttachment as LbTargetGroupAttachment,
+)
+from cdktf_cdktf_provider_aws.route53_record import Route53Record as Route53Record
+from cdktf_cdktf_provider_aws.route53_record import Route53RecordAlias as Route53RecordAlias
+from cdktf_cdktf_provider_aws.route53_zone import Route53Zone as Route53Zone
+from cdktf_cdktf_provider_aws.route53_zone import Route53ZoneVpc as Route53ZoneVpc
+from cdktf_cdktf_provider_aws.s3_bucket import S3Bucket as S3Bucket
+from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
+    S3BucketLifecycleConfiguration as S3BucketLifecycleConfiguration,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
+    S3BucketLifecycleConfigurationRule as S3BucketLifecycleConfigurationRule,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
+    S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload as S3BucketLifecycleConfigurationRuleAbortIncompleteMultipartUpload,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
+    S3BucketLifecycleConfigurationRuleExpiration as S3BucketLifecycleConfigurationRuleExpiration,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
+    S3BucketLifecycleConfigurationRuleFilter as S3BucketLifecycleConfigurationRuleFilter,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import (
+    S3BucketOwnershipControls as S3BucketOwnershipControls,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_ownership_controls import (
+    S3BucketOwnershipControlsRule as S3BucketOwnershipControlsRule,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_policy import S3BucketPolicy as S3BucketPolicy
+from cdktf_cdktf_provider_aws.s3_bucket_public_access_block import (
+    S3BucketPublicAccessBlock as S3BucketPublicAccessBlock,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_server_side_encryption_configuration import (
+    S3BucketServerSideEncryptionConfigurationA as S3BucketServerSideEncryptionConfigurationA,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_server_side_encryption_configuration import (
+    S3BucketServerSideEncryptionConfigurationRuleA as S3BucketServerSideEncryptionConfigurationRuleA,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_server_side_encryption_configuration import (
+    S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA as S3BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultA,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_versioning import S3BucketVersioningA as S3BucketVersioningA
+from cdktf_cdktf_provider_aws.s3_bucket_versioning import (
+    S3BucketVersioningVersioningConfiguration as S3BucketVersioningVersioningConfiguration,
+)
+
+# --- services
+from cdktf_cdktf_provider_aws.appautoscaling_policy import AppautoscalingPolicy as AppautoscalingPolicy
+from cdktf_cdktf_provider_aws.appautoscaling_policy import (
+    AppautoscalingPolicyStepScalingPolicyConfiguration as AppautoscalingPolicyStepScalingPolicyConfiguration,
+)
+from cdktf_cdktf_provider_aws.appautoscaling_policy import (
+    AppautoscalingPolicyStepScalingPolicyConfigurationStepAdjustment as AppautoscalingPolicyStepScalingPolicyConfigurationStepAdjustment,
+)
+from cdktf_cdktf_provider_aws.appautoscaling_policy import (
+    AppautoscalingPolicyTargetTrackingScalingPolicyConfiguration as AppautoscalingPolicyTargetTrackingScalingPolicyConfiguration,
+)
+from cdktf_cdktf_provider_aws.appautoscaling_policy import (
+    AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecification as AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecification,
+)
+from cdktf_cdktf_provider_aws.appautoscaling_policy import (
+    AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetrics as AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetrics,
+)
+from cdktf_cdktf_provider_aws.appautoscaling_policy import (
+    AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricsMetricStat as AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricsMetricStat,
+)
+from cdktf_cdktf_provider_aws.appautoscaling_policy import (
+    AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricsMetricStatMetric as AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricsMetricStatMetric,
+)
+from cdktf_cdktf_provider_aws.appautoscaling_policy import (
+    AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricsMetricStatMetricDimensions as AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecificationMetricsMetricStatMetricDimensions,
+)
+from cdktf_cdktf_provider_aws.appautoscaling_policy import (
+    AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecification as AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecification,
+)
+from cdktf_cdktf_provider_aws.appautoscaling_target import AppautoscalingTarget as AppautoscalingTarget
+from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import CloudwatchMetricAlarm as CloudwatchMetricAlarm
+from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
+    CloudwatchMetricAlarmMetricQuery as CloudwatchMetricAlarmMetricQuery,
+)
+from cdktf_cdktf_provider_aws.cloudwatch_metric_alarm import (
+    CloudwatchMetricAlarmMetricQueryMetric as CloudwatchMetricAlarmMetricQueryMetric,
+)
+from cdktf_cdktf_provider_aws.ecs_cluster import EcsCluster as EcsCluster
+from cdktf_cdktf_provider_aws.ecs_cluster import EcsClusterConfiguration as EcsClusterConfiguration
+from cdktf_cdktf_provider_aws.ecs_cluster import (
+    EcsClusterConfigurationExecuteCommandConfiguration as EcsClusterConfigurationExecuteCommandConfiguration,
+)
+from cdktf_cdktf_provider_aws.ecs_cluster import (
+    EcsClusterConfigurationExecuteCommandConfigurationLogConfiguration as EcsClusterConfigurationExecuteCommandConfigurationLogConfiguration,
+)
+from cdktf_cdktf_provider_aws.ecs_cluster import (
+    EcsClusterConfigurationManagedStorageConfiguration as EcsClusterConfigurationManagedStorageConfiguration,
+)
+from cdktf_cdktf_provider_aws.ecs_cluster import EcsClusterSetting as EcsClusterSetting
+from cdktf_cdktf_provider_aws.ecs_service import EcsService as EcsService
+from cdktf_cdktf_provider_aws.ecs_service import EcsServiceAlarms as EcsServiceAlarms
+from cdktf_cdktf_provider_aws.ecs_service import (
+    EcsServiceDeploymentCircuitBreaker as EcsServiceDeploymentCircuitBreaker,
+)
+from cdktf_cdktf_provider_aws.ecs_service import (
+    EcsServiceDeploymentController as EcsServiceDeploymentController,
+)
+from cdktf_cdktf_provider_aws.ecs_service import EcsServiceLoadBalancer as EcsServiceLoadBalancer
+from cdktf_cdktf_provider_aws.ecs_service import (
+    EcsServiceNetworkConfiguration as EcsServiceNetworkConfiguration,
+)
+from cdktf_cdktf_provider_aws.ecs_task_definition import EcsTaskDefinition as EcsTaskDefinition
+from cdktf_cdktf_provider_aws.ecs_task_definition import (
+    EcsTaskDefinitionEphemeralStorage as EcsTaskDefinitionEphemeralStorage,
+)
+from cdktf_cdktf_provider_aws.ecs_task_definition import (
+    EcsTaskDefinitionRuntimePlatform as EcsTaskDefinitionRuntimePlatform,
+)
+from cdktf_cdktf_provider_aws.ecs_task_definition import EcsTaskDefinitionVolume as EcsTaskDefinitionVolume
+from cdktf_cdktf_provider_aws.ecs_task_definition import (
+    EcsTaskDefinitionVolumeEfsVolumeConfiguration as EcsTaskDefinitionVolumeEfsVolumeConfiguration,
+)
+from cdktf_cdktf_provider_aws.ecs_task_definition import (
+    EcsTaskDefinitionVolumeEfsVolumeConfigurationAuthorizationConfig as EcsTaskDefinitionVolumeEfsVolumeConfigurationAuthorizationConfig,
+)
+
+# --- edge
+from cdktf_cdktf_provider_aws.api_gateway_base_path_mapping import (
+    ApiGatewayBasePathMapping as ApiGatewayBasePathMapping,
+)
+from cdktf_cdktf_provider_aws.api_gateway_deployment import ApiGatewayDeployment as ApiGatewayDeployment
+from cdktf_cdktf_provider_aws.api_gateway_domain_name import ApiGatewayDomainName as ApiGatewayDomainName
+from cdktf_cdktf_provider_aws.api_gateway_domain_name import (
+    ApiGatewayDomainNameEndpointConfiguration as ApiGatewayDomainNameEndpointConfiguration,
+)
+from cdktf_cdktf_provider_aws.api_gateway_method_settings import (
+    ApiGatewayMethodSettings as ApiGatewayMethodSettings,
+)
+from cdktf_cdktf_provider_aws.api_gateway_method_settings import (
+    ApiGatewayMethodSettingsSettings as ApiGatewayMethodSettingsSettings,
+)
+from cdktf_cdktf_provider_aws.api_gateway_rest_api import ApiGatewayRestApi as ApiGatewayRestApi
+from cdktf_cdktf_provider_aws.api_gateway_rest_api import (
+    ApiGatewayRestApiEndpointConfiguration as ApiGatewayRestApiEndpointConfiguration,
+)
+from cdktf_cdktf_provider_aws.api_gateway_stage import ApiGatewayStage as ApiGatewayStage
+from cdktf_cdktf_provider_aws.api_gateway_stage import (
+    ApiGatewayStageAccessLogSettings as ApiGatewayStageAccessLogSettings,
+)
+from cdktf_cdktf_provider_aws.api_gateway_usage_plan import ApiGatewayUsagePlan as ApiGatewayUsagePlan
+from cdktf_cdktf_provider_aws.api_gateway_usage_plan import (
+    ApiGatewayUsagePlanApiStages as ApiGatewayUsagePlanApiStages,
+)
+from cdktf_cdktf_provider_aws.api_gateway_usage_plan import (
+    ApiGatewayUsagePlanQuotaSettings as ApiGatewayUsagePlanQuotaSettings,
+)
+from cdktf_cdktf_provider_aws.api_gateway_usage_plan import (
+    ApiGatewayUsagePlanThrottleSettings as ApiGatewayUsagePlanThrottleSettings,
+)
+from cdktf_cdktf_provider_aws.api_gateway_vpc_link import ApiGatewayVpcLink as ApiGatewayVpcLink
+from cdktf_cdktf_provider_aws.wafv2_web_acl import Wafv2WebAcl as Wafv2WebAcl
+from cdktf_cdktf_provider_aws.wafv2_web_acl import Wafv2WebAclDefaultAction as Wafv2WebAclDefaultAction
+from cdktf_cdktf_provider_aws.wafv2_web_acl import (
+    Wafv2WebAclDefaultActionAllow as Wafv2WebAclDefaultActionAllow,
+)
+from cdktf_cdktf_provider_aws.wafv2_web_acl import Wafv2WebAclRule as Wafv2WebAclRule
+from cdktf_cdktf_provider_aws.wafv2_web_acl import Wafv2WebAclRuleAction as Wafv2WebAclRuleAction
+from cdktf_cdktf_provider_aws.wafv2_web_acl import Wafv2WebAclRuleActionBlock as Wafv2WebAclRuleActionBlock
+from cdktf_cdktf_provider_aws.wafv2_web_acl import (
+    Wafv2WebAclRuleOverrideAction as Wafv2WebAclRuleOverrideAction,
+)
+from cdktf_cdktf_provider_aws.wafv2_web_acl import (
+    Wafv2WebAclRuleOverrideActionNone as Wafv2WebAclRuleOverrideActionNone,
+)
+from cdktf_cdktf_provider_aws.wafv2_web_acl import (
+    Wafv2WebAclRuleVisibilityConfig as Wafv2WebAclRuleVisibilityConfig,
+)
+from cdktf_cdktf_provider_aws.wafv2_web_acl import Wafv2WebAclVisibilityConfig as Wafv2WebAclVisibilityConfig
+from cdktf_cdktf_provider_aws.wafv2_web_acl_association import Wafv2WebAclAssociation as Wafv2WebAclAssociation
+from cdktf_cdktf_provider_aws.wafv2_web_acl_logging_configuration import (
+    Wafv2WebAclLoggingConfiguration as Wafv2WebAclLoggingConfiguration,
+)
+from cdktf_cdktf_provider_aws.wafv2_web_acl_logging_configuration import (
+    Wafv2WebAclLoggingConfigurationRedactedFields as Wafv2WebAclLoggingConfigurationRedactedFields,
+)
+from cdktf_cdktf_provider_aws.wafv2_web_acl_logging_configuration import (
+    Wafv2WebAclLoggingConfigurationRedactedFieldsSingleHeader as Wafv2WebAclLoggingConfigurationRedactedFieldsSingleHeader,
+)
+
+# --- deployment
+from cdktf_cdktf_provider_aws.codedeploy_app import CodedeployApp as CodedeployApp
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroup as CodedeployDeploymentGroup,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupAlarmConfiguration as CodedeployDeploymentGroupAlarmConfiguration,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupAutoRollbackConfiguration as CodedeployDeploymentGroupAutoRollbackConfiguration,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupBlueGreenDeploymentConfig as CodedeployDeploymentGroupBlueGreenDeploymentConfig,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupBlueGreenDeploymentConfigDeploymentReadyOption as CodedeployDeploymentGroupBlueGreenDeploymentConfigDeploymentReadyOption,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupBlueGreenDeploymentConfigTerminateBlueInstancesOnDeploymentSuccess as CodedeployDeploymentGroupBlueGreenDeploymentConfigTerminateBlueInstancesOnDeploymentSuccess,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupDeploymentStyle as CodedeployDeploymentGroupDeploymentStyle,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupEcsService as CodedeployDeploymentGroupEcsService,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupLoadBalancerInfo as CodedeployDeploymentGroupLoadBalancerInfo,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupLoadBalancerInfoTargetGroupPairInfo as CodedeployDeploymentGroupLoadBalancerInfoTargetGroupPairInfo,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupLoadBalancerInfoTargetGroupPairInfoProdTrafficRoute as CodedeployDeploymentGroupLoadBalancerInfoTargetGroupPairInfoProdTrafficRoute,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupLoadBalancerInfoTargetGroupPairInfoTargetGroup as CodedeployDeploymentGroupLoadBalancerInfoTargetGroupPairInfoTargetGroup,
+)
+from cdktf_cdktf_provider_aws.codedeploy_deployment_group import (
+    CodedeployDeploymentGroupLoadBalancerInfoTargetGroupPairInfoTestTrafficRoute as CodedeployDeploymentGroupLoadBalancerInfoTargetGroupPairInfoTestTrafficRoute,
+)
+
+# --- image registry
+from cdktf_cdktf_provider_aws.ecr_lifecycle_policy import EcrLifecyclePolicy as EcrLifecyclePolicy
+from cdktf_cdktf_provider_aws.ecr_repository import EcrRepository as EcrRepository
+from cdktf_cdktf_provider_aws.ecr_repository import (
+    EcrRepositoryEncryptionConfiguration as EcrRepositoryEncryptionConfiguration,
+)
+from cdktf_cdktf_provider_aws.ecr_repository import (
+    EcrRepositoryImageScanningConfiguration as EcrRepositoryImageScanningConfiguration,
+)
+
+# --- stream
+from cdktf_cdktf_provider_aws.kinesis_stream import KinesisStream as KinesisStream
+from cdktf_cdktf_provider_aws.kinesis_stream import (
+    KinesisStreamStreamModeDetails as KinesisStreamStreamModeDetails,
+)
+from cdktf_cdktf_provider_aws.kinesis_stream_consumer import KinesisStreamConsumer as KinesisStreamConsumer
+from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTable as DynamodbTable
+from cdktf_cdktf_provider_aws.dynamodb_table import DynamodbTableAttribute as DynamodbTableAttribute
+from cdktf_cdktf_provider_aws.dynamodb_table import (
+    DynamodbTableGlobalSecondaryIndex as DynamodbTableGlobalSecondaryIndex,
+)
+from cdktf_cdktf_provider_aws.dynamodb_table import (
+    DynamodbTablePointInTimeRecovery as DynamodbTablePointInTimeRecovery,
+)
+from cdktf_cdktf_provider_aws.dynamodb_table import (
+    DynamodbTableServerSideEncryption as DynamodbTableServerSideEncryption,
+)
+from cdktf_cdktf_provider_aws.rolesanywhere_profile import RolesanywhereProfile as RolesanywhereProfile
+from cdktf_cdktf_provider_aws.iot_role_alias import IotRoleAlias as IotRoleAlias
+
+# --- buckets
+from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
+    S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration as S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_lifecycle_configuration import (
+    S3BucketLifecycleConfigurationRuleTransition as S3BucketLifecycleConfigurationRuleTransition,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_logging import S3BucketLoggingA as S3BucketLoggingA
+from cdktf_cdktf_provider_aws.s3_bucket_object_lock_configuration import (
+    S3BucketObjectLockConfigurationA as S3BucketObjectLockConfigurationA,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_object_lock_configuration import (
+    S3BucketObjectLockConfigurationRuleA as S3BucketObjectLockConfigurationRuleA,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_object_lock_configuration import (
+    S3BucketObjectLockConfigurationRuleDefaultRetentionA as S3BucketObjectLockConfigurationRuleDefaultRetentionA,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
+    S3BucketReplicationConfigurationA as S3BucketReplicationConfigurationA,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
+    S3BucketReplicationConfigurationRule as S3BucketReplicationConfigurationRule,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
+    S3BucketReplicationConfigurationRuleDeleteMarkerReplication as S3BucketReplicationConfigurationRuleDeleteMarkerReplication,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
+    S3BucketReplicationConfigurationRuleDestination as S3BucketReplicationConfigurationRuleDestination,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
+    S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration as S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
+    S3BucketReplicationConfigurationRuleFilter as S3BucketReplicationConfigurationRuleFilter,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
+    S3BucketReplicationConfigurationRuleSourceSelectionCriteria as S3BucketReplicationConfigurationRuleSourceSelectionCriteria,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
+    S3BucketReplicationConfigurationRuleSourceSelectionCriteriaSseKmsEncryptedObjects as S3BucketReplicationConfigurationRuleSourceSelectionCriteriaSseKmsEncryptedObjects,
+)
+
+# --- aurora
+from cdktf_cdktf_provider_aws.data_aws_availability_zone import (
+    DataAwsAvailabilityZone as DataAwsAvailabilityZone,
+)
+from cdktf_cdktf_provider_aws.db_subnet_group import DbSubnetGroup as DbSubnetGroup
+from cdktf_cdktf_provider_aws.rds_cluster import RdsCluster as RdsCluster
+from cdktf_cdktf_provider_aws.rds_cluster_instance import RdsClusterInstance as RdsClusterInstance
+from cdktf_cdktf_provider_aws.rds_cluster_parameter_group import (
+    RdsClusterParameterGroup as RdsClusterParameterGroup,
+)
+from cdktf_cdktf_provider_aws.rds_cluster_parameter_group import (
+    RdsClusterParameterGroupParameter as RdsClusterParameterGroupParameter,
+)
+
+# --- redis
+from cdktf_cdktf_provider_aws.elasticache_parameter_group import (
+    ElasticacheParameterGroup as ElasticacheParameterGroup,
+)
+from cdktf_cdktf_provider_aws.elasticache_parameter_group import (
+    ElasticacheParameterGroupParameter as ElasticacheParameterGroupParameter,
+)
+from cdktf_cdktf_provider_aws.elasticache_replication_group import (
+    ElasticacheReplicationGroup as ElasticacheReplicationGroup,
+)
+from cdktf_cdktf_provider_aws.elasticache_replication_group import (
+    ElasticacheReplicationGroupLogDeliveryConfiguration as ElasticacheReplicationGroupLogDeliveryConfiguration,
+)
+from cdktf_cdktf_provider_aws.elasticache_subnet_group import ElasticacheSubnetGroup as ElasticacheSubnetGroup
+from cdktf_cdktf_provider_aws.elasticache_user import ElasticacheUser as ElasticacheUser
+from cdktf_cdktf_provider_aws.elasticache_user import (
+    ElasticacheUserAuthenticationMode as ElasticacheUserAuthenticationMode,
+)
+from cdktf_cdktf_provider_aws.elasticache_user_group import ElasticacheUserGroup as ElasticacheUserGroup
+
+# --- shared storage and backup
+from cdktf_cdktf_provider_aws.backup_plan import BackupPlan as BackupPlan
+from cdktf_cdktf_provider_aws.backup_plan import BackupPlanRule as BackupPlanRule
+from cdktf_cdktf_provider_aws.backup_plan import BackupPlanRuleLifecycle as BackupPlanRuleLifecycle
+from cdktf_cdktf_provider_aws.backup_selection import BackupSelection as BackupSelection
+from cdktf_cdktf_provider_aws.backup_vault import BackupVault as BackupVault
+from cdktf_cdktf_provider_aws.backup_vault_policy import BackupVaultPolicy as BackupVaultPolicy
+from cdktf_cdktf_provider_aws.efs_access_point import EfsAccessPoint as EfsAccessPoint
+from cdktf_cdktf_provider_aws.efs_access_point import EfsAccessPointPosixUser as EfsAccessPointPosixUser
+from cdktf_cdktf_provider_aws.efs_access_point import (
+    EfsAccessPointRootDirectory as EfsAccessPointRootDirectory,
+)
+from cdktf_cdktf_provider_aws.efs_access_point import (
+    EfsAccessPointRootDirectoryCreationInfo as EfsAccessPointRootDirectoryCreationInfo,
+)
+from cdktf_cdktf_provider_aws.efs_file_system import EfsFileSystem as EfsFileSystem
+from cdktf_cdktf_provider_aws.efs_file_system import (
+    EfsFileSystemLifecyclePolicy as EfsFileSystemLifecyclePolicy,
+)
+from cdktf_cdktf_provider_aws.efs_file_system_policy import EfsFileSystemPolicy as EfsFileSystemPolicy
+from cdktf_cdktf_provider_aws.efs_mount_target import EfsMountTarget as EfsMountTarget
+
+# --- observability
+from cdktf_cdktf_provider_aws.budgets_budget import BudgetsBudget as BudgetsBudget
+from cdktf_cdktf_provider_aws.budgets_budget import BudgetsBudgetCostFilter as BudgetsBudgetCostFilter
+from cdktf_cdktf_provider_aws.budgets_budget import BudgetsBudgetNotification as BudgetsBudgetNotification
+from cdktf_cdktf_provider_aws.cloudwatch_composite_alarm import (
+    CloudwatchCompositeAlarm as CloudwatchCompositeAlarm,
+)
+from cdktf_cdktf_provider_aws.cloudwatch_dashboard import CloudwatchDashboard as CloudwatchDashboard
+from cdktf_cdktf_provider_aws.cloudwatch_event_rule import CloudwatchEventRule as CloudwatchEventRule
+from cdktf_cdktf_provider_aws.cloudwatch_event_target import CloudwatchEventTarget as CloudwatchEventTarget
+from cdktf_cdktf_provider_aws.cloudwatch_event_target import (
+    CloudwatchEventTargetDeadLetterConfig as CloudwatchEventTargetDeadLetterConfig,
+)
+from cdktf_cdktf_provider_aws.cloudwatch_event_target import (
+    CloudwatchEventTargetInputTransformer as CloudwatchEventTargetInputTransformer,
+)
+from cdktf_cdktf_provider_aws.cloudwatch_event_target import (
+    CloudwatchEventTargetRetryPolicy as CloudwatchEventTargetRetryPolicy,
+)
+from cdktf_cdktf_provider_aws.sns_topic import SnsTopic as SnsTopic
+from cdktf_cdktf_provider_aws.sns_topic_policy import SnsTopicPolicy as SnsTopicPolicy
+from cdktf_cdktf_provider_aws.sns_topic_subscription import SnsTopicSubscription as SnsTopicSubscription
+from cdktf_cdktf_provider_aws.sqs_queue import SqsQueue as SqsQueue
+from cdktf_cdktf_provider_aws.sqs_queue_policy import SqsQueuePolicy as SqsQueuePolicy
+from cdktf_cdktf_provider_aws.xray_group import XrayGroup as XrayGroup
+from cdktf_cdktf_provider_aws.xray_group import (
+    XrayGroupInsightsConfiguration as XrayGroupInsightsConfiguration,
+)
+from cdktf_cdktf_provider_aws.xray_sampling_rule import XraySamplingRule as XraySamplingRule

@@ -34,6 +34,11 @@ class Resource:
     def get(self, key: str, default: Any = None) -> Any:
         return self.body.get(key, default)
 
+    def statements(self, key: str = "policy") -> list[dict[str, Any]]:
+        """The statements of the policy document that it carries."""
+        found: list[dict[str, Any]] = json.loads(self.body[key])["Statement"]
+        return found
+
 
 class Program:
     """The JSON of one stack."""
@@ -42,6 +47,11 @@ class Program:
         self.name = name
         self.text = text
         self.json: dict[str, Any] = json.loads(text)
+
+    @property
+    def environment(self) -> str:
+        """The environment's name, as the provider tags every resource with it."""
+        return str(self.json["provider"]["aws"][0]["default_tags"][0]["tags"]["environment"])
 
     def __iter__(self) -> Iterator[Resource]:
         for kind, blocks in self.json.get("resource", {}).items():

@@ -23,6 +23,8 @@ class NetworkSettings(Section):
     """What carries calls to AWS: a NAT gateway in each zone, one for all, or interface end points alone."""
     allowed_networks: tuple[Cidr, ...] = ()
     """Networks (VPN, offices over a transit gateway) that may open the dashboard."""
+    transit_gateway_id: Annotated[str, Field(pattern=r"^(tgw-[0-9a-f]{8,17})?$")] = ""
+    """What carries those networks here; empty: nobody outside reaches the dashboard."""
 
     @field_validator("cidr")
     @classmethod

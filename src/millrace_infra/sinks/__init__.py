@@ -1,0 +1,1 @@
+"""The stores that `process` writes to: archive, operational store, real-time store."""

@@ -1,0 +1,95 @@
+"""The vault: what is kept of which store for how long, and who may take it away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from millrace_infra.settings import load
+from millrace_infra.settings.environment import RETENTION_DAYS_MIN
+from tests.infra.conftest import FOLDER, SUFFIX
+from tests.infra.program import Program
+
+
+def tiers(program: Program, noun: str) -> dict[str, tuple[str, int]]:
+    plan = program.at(f"backup/{noun}-plan")
+    return {one["rule_name"]: (one["schedule"], one["lifecycle"]["delete_after"]) for one in plan["rule"]}
+
+
+@pytest.mark.requirement("S-07")
+def test_aurora_is_kept_monthly_for_seven_years_weekly_for_90_days_daily_for_35(platform: Program) -> None:
+    assert tiers(platform, "aurora") == {
+        "monthly": ("cron(0 3 1 * ? *)", RETENTION_DAYS_MIN),
+        "weekly": ("cron(0 3 ? * SUN *)", 90),
+        "daily": ("cron(0 3 * * ? *)", 35),
+    }
+
+
+@pytest.mark.requirement("S-09")
+def test_shared_storage_is_kept_daily_for_35_days(platform: Program) -> None:
+    assert tiers(platform, "shared-storage") == {"daily": ("cron(0 3 * * ? *)", 35)}
+
+
+@pytest.mark.requirement("S-07")
+def test_no_tier_is_cold_since_aurora_has_none(platform: Program) -> None:
+    for plan in platform.of("aws_backup_plan"):
+        assert all("cold_storage_after" not in one["lifecycle"] for one in plan["rule"])
+        assert all(one["completion_window"] > one["start_window"] >= 60 for one in plan["rule"])
+
+
+@pytest.mark.requirement("S-07")
+@pytest.mark.parametrize(
+    ("noun", "store"), [("aurora", "aws_rds_cluster"), ("shared-storage", "aws_efs_file_system")]
+)
+def test_a_store_is_selected_by_its_address(platform: Program, noun: str, store: str) -> None:
+    selection = platform.at(f"backup/{noun}-selection")
+    assert [platform.follow(one) for one in selection["resources"]] == platform.of(store)
+    assert platform.follow(selection["plan_id"]) == platform.at(f"backup/{noun}-plan")
+    assert platform.follow(selection["iam_role_arn"]) == platform.at("backup/role/role")
+    assert "selection_tag" not in selection.body
+
+
+@pytest.mark.requirement("S-04")
+def test_the_vault_can_be_destroyed_and_records_are_guarded(platform: Program) -> None:
+    (vault,) = platform.of("aws_backup_vault")
+    assert vault["force_destroy"] is True
+    guards = platform.of("aws_backup_vault_policy")
+    assert bool(guards) is (load(platform.environment, SUFFIX, folder=FOLDER).settings.profile == "records")
+    for guard in guards:
+        (denied,) = guard.statements()
+        assert denied["Effect"] == "Deny"
+        assert denied["Action"] == ["backup:DeleteRecoveryPoint", "backup:UpdateRecoveryPointLifecycle"]
+        # the policy itself may go, or `destroy` could not
+        assert not any("VaultAccessPolicy" in action for action in denied["Action"])
+
+
+@pytest.mark.requirement("S-13")
+def test_the_backup_role_touches_the_two_stores_and_deletes_its_own_snapshots_alone(
+    platform: Program,
+) -> None:
+    granted: list[dict[str, Any]] = [
+        statement
+        for resource in platform.of("aws_iam_role_policy")
+        if resource.path.startswith("backup/role/")
+        for statement in resource.statements()
+    ]
+    for one in granted:
+        deletes = [action for action in one["Action"] if "Delete" in action or "Modify" in action]
+        if deletes:
+            assert all(arn.endswith(":cluster-snapshot:awsbackup:*") for arn in one["Resource"])
+    everywhere = [action for one in granted if "*" in one["Resource"] for action in one["Action"]]
+    assert everywhere == ["tag:GetResources"]
+    assert not any("Restore" in action for one in granted for action in one["Action"])
+
+
+@pytest.mark.requirement("S-12")
+def test_the_backup_role_uses_the_keys_of_vault_and_stores_through_their_services(platform: Program) -> None:
+    used = platform.at("backup/role/may-keys").statements()
+    wanted = [platform.at(f"keys/{noun}/key") for noun in ("backup", "database", "storage")]
+    for one in used:
+        assert [platform.follow(arn) for arn in one["Resource"]] == wanted
+        if one["Action"] != ["kms:DescribeKey"]:
+            assert "kms:ViaService" in one["Condition"]["StringEquals"]
+        if "kms:CreateGrant" in one["Action"]:
+            assert one["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
