@@ -54,14 +54,50 @@ bench-small: $(VENV)/.dev ## the micro benchmarks at a small size, two minutes o
 	$(BIN)/python -m benchmarks.micro.archive --minutes 3
 	$(BIN)/python -m benchmarks.micro.postgres_sink --seconds 8
 
+.PHONY: scan
+scan: $(VENV)/.dev .tools/checkov/.ready ## checkov over every stack of every environment
+	$(PYTEST) tests/infra/proofs/test_checkov.py
+
+.PHONY: engines
+engines: $(VENV)/.dev .tools/cdktn/.ready ## the program with CDKTN in the place of CDKTF
+	$(PYTEST) tests/infra/proofs/test_engines.py --timeout 900
+
 .PHONY: docs
 docs: $(VENV)/.dev ## write docs/settings.md and docs/requirements.md again
 	$(BIN)/python scripts/document_settings.py > docs/settings.md
 	$(BIN)/python scripts/document_requirements.py > docs/requirements.md
+	$(BIN)/python scripts/document_api.py > src/millrace_infra/edge/service.json
 
 .PHONY: lock
 lock: $(VENV)/.dev ## resolve the dependencies again, hashes included
 	scripts/lock
+
+# --- the platform on AWS: make deploy ENV=dev SUFFIX=pr42 ----------------------------------------------------
+ENV    ?= dev
+SUFFIX ?= $(or $(ENVIRONMENT_SUFFIX),dev)
+INFRA   = $(BIN)/python -m millrace_infra $@ --env $(ENV) --suffix $(SUFFIX)
+
+.PHONY: bootstrap synth preflight plan deploy outputs destroy
+bootstrap: $(VENV)/.dev ## AWS: what exists once per account and region; adopts what is there
+	@$(INFRA)
+
+synth: $(VENV)/.dev ## AWS: write the Terraform program of ENV under SUFFIX; touches no cloud
+	@$(INFRA)
+
+preflight: $(VENV)/.dev ## AWS: is the account ready, and if not, what to do
+	@$(INFRA)
+
+plan: $(VENV)/.dev ## AWS: what a deployment would change
+	@$(INFRA)
+
+deploy: $(VENV)/.dev ## AWS: registry, images, platform, migration, traffic, outputs
+	@$(INFRA)
+
+outputs: $(VENV)/.dev ## AWS: write cfn-outputs/flat-outputs.json from the state
+	@$(INFRA)
+
+destroy: $(VENV)/.dev ## AWS: remove everything of SUFFIX, and say what is left
+	@$(INFRA) $(DESTROY_OPTIONS)
 
 .PHONY: clean
 clean: ## remove what set-up, tests and tools made; the data folder stays
@@ -79,4 +115,10 @@ $(VENV)/.local: requirements/local.txt | $(BIN)/python
 
 $(VENV)/.dev: requirements/dev.txt | $(BIN)/python
 	@scripts/install $(VENV) requirements/dev.txt
+	@touch $@
+
+# Tools whose own pins do not go with ours: an environment for each, out of a lock of its own.
+.tools/%/.ready: requirements/tools/%.txt | $(BIN)/python
+	$(PYTHON) -m venv .tools/$*
+	.tools/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $<
 	@touch $@

@@ -95,6 +95,12 @@ ENV_SECRET_API_SIGNING: Final = "MILLRACE_SECRET_API_SIGNING_ARN"
 ENV_SECRET_API_KEYS: Final = "MILLRACE_SECRET_API_KEYS_ARN"
 ENV_SECRET_DASHBOARD_OIDC: Final = "MILLRACE_SECRET_DASHBOARD_OIDC_ARN"
 
+# On AWS: what the functions that rotate secrets are told beside where the stores and secrets are.
+ENV_USAGE_PLAN_ID: Final = "MILLRACE_USAGE_PLAN_ID"
+ENV_SUFFIX: Final = "MILLRACE_SUFFIX"
+ENV_TAGS: Final = "MILLRACE_TAGS"
+"""JSON: the tags that every resource of the platform carries."""
+
 # Users of the operational store. The owner cannot sign in: it owns every object, the others take its role.
 DATABASE: Final = "millrace"
 DATABASE_MASTER: Final = "millrace_master"

@@ -25,6 +25,7 @@ from prometheus_client.registry import REGISTRY
 
 from millrace.batch import Output, Reason
 from millrace.errors import SettingError
+from millrace.lossy_output import LossyOutput
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -249,34 +250,10 @@ def forget_process(pid: int) -> None:
 # --- logs -----------------------------------------------------------------------------------------
 
 
-class LossyOutput:
-    """A text output whose failures lose the line and nothing else: a full disk or a reader that went away
-    must not stop the program that speaks. What was lost is in `log_lines_lost_total`."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def write(self, text: str) -> int:
-        try:
-            return self._out.write(text)
-        except OSError:
-            LOG_LINES_LOST.inc()
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._out.flush()
-        except OSError:
-            LOG_LINES_LOST.inc()
-
-    def isatty(self) -> bool:
-        return self._out.isatty()
-
-
 def set_up_logs(*, level: str = "info", json_lines: bool = False, service: str = "") -> None:
     """Structured logs on stderr: readable lines, or one JSON object a line. Call once, in `main`."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    out = LossyOutput(sys.stderr)
+    out = LossyOutput(sys.stderr, LOG_LINES_LOST.inc)
     logging.basicConfig(stream=out, level=max(number, logging.WARNING), format="%(name)s: %(message)s")
     renderer: Any = (
         structlog.processors.JSONRenderer()

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 
 from millrace import names
 from millrace.errors import MillraceError
+from millrace_infra import outputs
+from millrace_infra.account import Account
 from millrace_infra.backup import Backup
 from millrace_infra.deployment import BlueGreen
+from millrace_infra.edge.gateway import Gateway
 from millrace_infra.entry import Entry
 from millrace_infra.network import Network
 from millrace_infra.observability.logs import Logs
+from millrace_infra.observability.observability import Observability
 from millrace_infra.registry import Registry
 from millrace_infra.secrets import ExistingSecrets
 from millrace_infra.security import Keys
@@ -49,6 +53,7 @@ class Platform(Stack):
         self._stores(environment)
         self._services(environment)
         self._grants()
+        self._outputs()
 
     def _ground(self, e: Environment) -> None:
         self.keys = Keys(self, "keys", environment=e)
@@ -79,11 +84,18 @@ class Platform(Stack):
 
     def _services(self, e: Environment) -> None:
         self.entry = Entry(self, "entry", environment=e, network=self.network)
-        cluster = Cluster(self, "cluster", environment=e, logs=self.logs)
+        self.cluster = cluster = Cluster(self, "cluster", environment=e, logs=self.logs)
+        self.gateway = Gateway(self, "gateway", environment=e, entry=self.entry, logs=self.logs)
+        self.watch = Observability(
+            self, "observability", environment=e, keys=self.keys, logs=self.logs, network=self.network,
+            secrets=self.secrets, stream=self.stream, database=self.database, storage=self.storage,
+            backup=self.backup, entry=self.entry, cluster=cluster, gateway=self.gateway, functions={},
+        )  # fmt: skip
         images = Images(self, "images", environment=e)
         self.worker = WorkerService(
             self, "worker", environment=e, cluster=cluster, network=self.network, logs=self.logs,
             storage=self.storage, images=images, variables=self._where("worker", secret="database_user"),
+            alarm_names=self.watch.alarms.stopping("worker"),
         )
         self.api = ApiService(
             self, "api", environment=e, cluster=cluster, network=self.network, entry=self.entry,
@@ -105,7 +117,8 @@ class Platform(Stack):
         DashboardScaling(self, "dashboard-scaling", environment=e, cluster=cluster, dashboard=self.dashboard)
         self.deployment = BlueGreen(
             self, "deployment", environment=e, cluster=cluster, entry=self.entry, api=self.api,
-            dashboard=self.dashboard, alarm_names={},
+            dashboard=self.dashboard,
+            alarm_names={service: self.watch.alarms.stopping(service) for service in ("api", "dashboard")},
         )
 
     def _where(self, service: str, *, secret: str) -> dict[str, str]:
@@ -137,10 +150,28 @@ class Platform(Stack):
         self.migrate.task_role.allow("database", self.database.connect(names.DATABASE_MIGRATE))
         start_after_grants(self.worker, self.api, self.dashboard)
 
+    def _outputs(self) -> None:
+        running: dict[str, outputs.Service] = {"worker": self.worker, "api": self.api, "dashboard": self.dashboard}
+        told: dict[str, outputs.Value] = {
+            "stream_name": self.stream.name,
+            "lease_table_name": self.stream.lease_table_name,
+            "archive_bucket": self.archive.bucket,
+            "database_endpoint": self.database.endpoint,
+            "database_reader_endpoint": self.database.reader_endpoint,
+            "cache_endpoint": self.cache.endpoint,
+            "file_system_id": self.storage.file_system_id,
+            "internal_url": self.entry.url,
+            "api_url": self.gateway.invoke_url,
+            "api_public_name": self.gateway.public_name,
+        }
+        told |= outputs.migration(self.cluster, self.migrate, self.network)
+        outputs.write(self, told | outputs.services(running, self.deployment))
+
 
 def build(environment: Environment, *, outdir: str) -> App:
     """The program of one environment, not yet written."""
     app = App(outdir=outdir)
+    Account(app, environment)
     Registry(app, environment)
     Platform(app, environment)
     return app

@@ -42,7 +42,10 @@ ABANDONED_UPLOAD_DAYS: Final = 7
 
 @dataclass(frozen=True)
 class Keep:
-    """How long objects under a prefix live, in days. `colder` is (day, storage class), coldest last."""
+    """How long objects under a prefix live, in days (0: until they are replaced).
+
+    `colder` is (day, storage class), coldest last.
+    """
 
     prefix: str
     days: int
@@ -55,6 +58,7 @@ class Bucket(Construct):
 
     `lock_days` is the default retention of Object Lock in governance mode: nobody without
     `s3:BypassGovernanceRetention` removes a version before; 0 is no lock. `also` extends the policy.
+    `name` is for a bucket that belongs to no suffix.
     """
 
     def __init__(
@@ -69,10 +73,11 @@ class Bucket(Construct):
         key: Key | None = None,
         lock_days: int = 0,
         also: Sequence[Statement] = (),
+        name: str = "",
     ) -> None:
         super().__init__(scope, id)
-        name = environment.names.in_world(resource)
-        self.arn = bucket_arn(environment, resource)
+        name = name or environment.names.in_world(resource)
+        self.arn = f"arn:aws:s3:::{name}"
         self._bucket = S3Bucket(
             self,
             "bucket",
@@ -130,7 +135,7 @@ class Bucket(Construct):
             ignore_public_acls=True,
             restrict_public_buckets=True,
         )
-        S3BucketPolicy(
+        self.policy = S3BucketPolicy(
             self,
             "policy",
             bucket=self.name,
@@ -196,7 +201,7 @@ def _life(keep: Keep) -> S3BucketLifecycleConfigurationRule:
             for days, storage_class in keep.colder
         ]
         or None,
-        expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=keep.days)],
+        expiration=[S3BucketLifecycleConfigurationRuleExpiration(days=keep.days)] if keep.days else None,
         noncurrent_version_expiration=[
             S3BucketLifecycleConfigurationRuleNoncurrentVersionExpiration(
                 noncurrent_days=keep.noncurrent_days

@@ -180,12 +180,7 @@ class BlueGreen(Construct):
             auto_rollback_configuration=CodedeployDeploymentGroupAutoRollbackConfiguration(
                 enabled=True, events=list(BACK_ON)
             ),
-            alarm_configuration=CodedeployDeploymentGroupAlarmConfiguration(
-                enabled=bool(alarms),
-                alarms=alarms or None,
-                # an alarm that cannot be read stops the deployment: blind is not healthy
-                ignore_poll_alarm_failure=False,
-            ),
+            alarm_configuration=_watched(alarms),
             tags={"Name": name},
             depends_on=self.role.policies,
         )
@@ -227,3 +222,15 @@ def _bounded(service: str, alarm_names: Sequence[str]) -> list[str]:
             want=f"{ALARMS_MAX} at most: CodeDeploy looks at no more for one deployment group",
         )
     return list(alarm_names)
+
+
+def _watched(alarms: list[str]) -> CodedeployDeploymentGroupAlarmConfiguration | None:
+    """None where nothing watches: CodeDeploy keeps no empty list, and each plan would want it again."""
+    if not alarms:
+        return None
+    return CodedeployDeploymentGroupAlarmConfiguration(
+        enabled=True,
+        alarms=alarms,
+        # an alarm that cannot be read stops the deployment: blind is not healthy
+        ignore_poll_alarm_failure=False,
+    )

@@ -23,6 +23,9 @@ ENV_ENGINE: Final = "MILLRACE_CDK"
 AWS_PACKAGE: Final = "cdktf_cdktf_provider_aws"
 _PACKAGES: Final = {"cdktf": AWS_PACKAGE, "cdktn": "cdktn_provider_aws"}
 
+_TARGETS: Final = '{"targetVersions": {"terraform": ">=1.11.0"}}'
+"""CDKTN refuses write-only arguments unless the program says that it runs on nothing older than 1.11."""
+
 
 def load() -> None:
     """Make `cdktf` and the AWS package importable; repeated calls do nothing."""
@@ -34,6 +37,7 @@ def load() -> None:
     if engine not in _PACKAGES:
         raise SettingError(ENV_ENGINE, got=engine, want=" or ".join(_PACKAGES))
     if engine != "cdktf":
+        os.environ.setdefault("CDKTF_CONTEXT_JSON", _TARGETS)  # before jsii starts Node, which reads it there
         sys.modules["cdktf"] = importlib.import_module(engine)
     sys.modules[AWS_PACKAGE] = _without_its_init(_PACKAGES[engine])
 

@@ -55,17 +55,20 @@ PURPOSES: Final = (
 
 
 class Key(Construct):
-    """One customer key and its alias."""
+    """One customer key and its alias. `name` is for a key that belongs to no suffix."""
 
-    def __init__(self, scope: Construct, id: str, *, environment: Environment, purpose: Purpose) -> None:
+    def __init__(
+        self, scope: Construct, id: str, *, environment: Environment, purpose: Purpose, name: str = ""
+    ) -> None:
         super().__init__(scope, id)
         self._via = purpose.via
         self._region = environment.region
-        name = environment.names.of(purpose.noun)
+        owner = "this account and region" if name else environment.names.of("platform")
+        name = name or environment.names.of(purpose.noun)
         self._resource = KmsKey(
             self,
             "key",
-            description=f"{purpose.noun} of {environment.names.of('platform')}",
+            description=f"{purpose.noun} of {owner}",
             enable_key_rotation=True,
             deletion_window_in_days=DELETION_WINDOW_DAYS,
             policy=document(*_policy(environment, purpose)),
@@ -133,4 +136,13 @@ def _context(environment: Environment, principal: str) -> Condition:
         group = f"arn:aws:logs:{region}:{account}:log-group:*-{environment.suffix}"
         # names that AWS prescribes go on behind ours: /aws/rds/cluster/millrace-aurora-pr42/postgresql
         return {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": [group, f"{group}/*"]}}
+    if principal.startswith("events."):
+        # EventBridge sends no source account to an encrypted topic or queue; what it encrypts for, it says
+        context = "kms:EncryptionContext:aws"
+        names = f"{region}:{account}:*-{environment.suffix}"
+        return {
+            "ArnLikeIfExists": {
+                f"{context}:sns:topicArn": f"arn:aws:sns:{names}", f"{context}:sqs:arn": f"arn:aws:sqs:{names}",
+            }
+        }  # fmt: skip
     return {"StringEquals": {"aws:SourceAccount": account}}

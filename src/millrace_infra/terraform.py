@@ -445,6 +445,27 @@ from cdktf_cdktf_provider_aws.efs_file_system import (
 from cdktf_cdktf_provider_aws.efs_file_system_policy import EfsFileSystemPolicy as EfsFileSystemPolicy
 from cdktf_cdktf_provider_aws.efs_mount_target import EfsMountTarget as EfsMountTarget
 
+# --- rotation
+from cdktf_cdktf_provider_aws.lambda_function import LambdaFunction as LambdaFunction
+from cdktf_cdktf_provider_aws.lambda_function import (
+    LambdaFunctionDeadLetterConfig as LambdaFunctionDeadLetterConfig,
+)
+from cdktf_cdktf_provider_aws.lambda_function import LambdaFunctionEnvironment as LambdaFunctionEnvironment
+from cdktf_cdktf_provider_aws.lambda_function import (
+    LambdaFunctionLoggingConfig as LambdaFunctionLoggingConfig,
+)
+from cdktf_cdktf_provider_aws.lambda_function import (
+    LambdaFunctionTracingConfig as LambdaFunctionTracingConfig,
+)
+from cdktf_cdktf_provider_aws.lambda_function import LambdaFunctionVpcConfig as LambdaFunctionVpcConfig
+from cdktf_cdktf_provider_aws.lambda_permission import LambdaPermission as LambdaPermission
+from cdktf_cdktf_provider_aws.secretsmanager_secret_rotation import (
+    SecretsmanagerSecretRotation as SecretsmanagerSecretRotation,
+)
+from cdktf_cdktf_provider_aws.secretsmanager_secret_rotation import (
+    SecretsmanagerSecretRotationRotationRules as SecretsmanagerSecretRotationRotationRules,
+)
+
 # --- observability
 from cdktf_cdktf_provider_aws.budgets_budget import BudgetsBudget as BudgetsBudget
 from cdktf_cdktf_provider_aws.budgets_budget import BudgetsBudgetCostFilter as BudgetsBudgetCostFilter
@@ -474,3 +495,22 @@ from cdktf_cdktf_provider_aws.xray_group import (
     XrayGroupInsightsConfiguration as XrayGroupInsightsConfiguration,
 )
 from cdktf_cdktf_provider_aws.xray_sampling_rule import XraySamplingRule as XraySamplingRule
+
+# --- account
+from cdktf_cdktf_provider_aws.api_gateway_account import ApiGatewayAccount as ApiGatewayAccount
+from cdktf_cdktf_provider_aws.backup_region_settings import BackupRegionSettings as BackupRegionSettings
+from cdktf_cdktf_provider_aws.ecr_registry_scanning_configuration import (
+    EcrRegistryScanningConfiguration as EcrRegistryScanningConfiguration,
+)
+from cdktf_cdktf_provider_aws.ecr_registry_scanning_configuration import (
+    EcrRegistryScanningConfigurationRule as EcrRegistryScanningConfigurationRule,
+)
+from cdktf_cdktf_provider_aws.ecr_registry_scanning_configuration import (
+    EcrRegistryScanningConfigurationRuleRepositoryFilter as EcrRegistryScanningConfigurationRuleRepositoryFilter,
+)
+from cdktf_cdktf_provider_aws.iam_openid_connect_provider import (
+    IamOpenidConnectProvider as IamOpenidConnectProvider,
+)
+from cdktf_cdktf_provider_aws.iam_policy import IamPolicy as IamPolicy
+from cdktf_cdktf_provider_aws.iam_service_linked_role import IamServiceLinkedRole as IamServiceLinkedRole
+from cdktf_cdktf_provider_aws.xray_encryption_config import XrayEncryptionConfig as XrayEncryptionConfig

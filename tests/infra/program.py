@@ -85,5 +85,5 @@ class Program:
             for key in ("policy", "assume_role_policy", "access_policy"):
                 text = resource.get(key)
                 if isinstance(text, str) and text.startswith("{"):
-                    for statement in json.loads(text)["Statement"]:
+                    for statement in json.loads(text).get("Statement", []):
                         yield resource, statement

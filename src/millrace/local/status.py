@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from millrace import telemetry
+from millrace.lossy_output import LossyOutput
 
 POLL_S = 1.0
 PLAIN_LINE_S = 10.0  # where the output is no terminal: a line now and then instead of one that moves
@@ -42,7 +43,7 @@ class StatusLine:
     """Rewrites one line on a terminal; prints one every ten seconds elsewhere."""
 
     def __init__(self, out: TextIO = sys.stdout) -> None:
-        self._out = telemetry.LossyOutput(out)
+        self._out = LossyOutput(out, telemetry.LOG_LINES_LOST.inc)
         self._live = out.isatty()
         self._next_s = 0.0
 

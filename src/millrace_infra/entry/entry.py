@@ -6,7 +6,7 @@ by shares. So there are both, one behind the other, and neither has a public add
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
 from millrace_infra.entry.access_log import PREFIX, access_log
 from millrace_infra.entry.routes import Rules
@@ -28,7 +28,6 @@ from millrace_infra.terraform import (
     Route53RecordAlias,
     Route53Zone,
     Route53ZoneVpc,
-    S3BucketPolicy,
 )
 
 TLS_POLICY: Final = "ELBSecurityPolicy-TLS13-1-2-2021-06"
@@ -135,7 +134,7 @@ class Entry(Construct):
             enable_deletion_protection=False,
             tags={"Name": name},
             # AWS tries to write when the log is switched on
-            depends_on=[cast("S3BucketPolicy", log.node.find_child("policy"))],
+            depends_on=[log.policy],
         )
 
     def _https(self, id: str, port: int) -> LbListener:

@@ -19,6 +19,7 @@ from millrace.errors import SettingError, nearest
 from millrace.names import PROJECT
 from millrace_infra.naming import Names, check_suffix
 from millrace_infra.settings.places import (
+    CiSettings,
     EdgeSettings,
     Email,
     NetworkSettings,
@@ -73,6 +74,7 @@ class Settings(Section):
     alarm_recipients: Annotated[tuple[Email, ...], Field(min_length=1)]
     budget_usd_per_month: Annotated[int, Field(ge=1)]
     state: StateSettings = StateSettings()
+    ci: CiSettings = CiSettings()
 
     @field_validator("region")
     @classmethod

@@ -105,3 +105,13 @@ class StateSettings(Section):
     kind: Literal["local", "s3"] = "s3"
     bucket: str = ""
     """Empty: the bucket that `make bootstrap` makes in this account and region."""
+
+
+class CiSettings(Section):
+    """The hosted CI that may plan and deploy, by the tokens that it signs. No repository: nobody but people."""
+
+    repository: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)?$")] = ""
+    issuer: Annotated[str, Field(pattern=r"^https://[a-z0-9./-]+$")] = "https://token.actions.githubusercontent.com"
+    plan_environments: tuple[str, ...] = ("plan",)
+    deploy_environments: tuple[str, ...] = ("deploy", "ephemeral")
+    """Environments of the CI, not of ours: who approves a job there is set there."""

@@ -54,8 +54,9 @@ class Archive(Construct):
         )  # fmt: skip
         self._log = _access_log(self, environment)
         S3BucketLoggingA(
-            self, "logging", bucket=self.bucket, target_bucket=self._log.name, target_prefix="archive/"
-        )
+            self, "logging", bucket=self.bucket, target_bucket=self._log.name, target_prefix="archive/",
+            depends_on=[self._log.policy],  # S3 tries whether it may write there
+        )  # fmt: skip
         if settings.second_archive_copy:
             twin = Bucket(
                 self, "copy", environment=environment, resource="archive-copy", data_class="critical",

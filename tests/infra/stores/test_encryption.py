@@ -37,6 +37,7 @@ WITHOUT_A_KEY = {
 """Bucket that AWS wants under SSE-S3 -> the resource that forces it."""
 
 HOLD_NOTHING_THEMSELVES = {
+    "aws_ecs_task_definition",  # its scratch disk is under the cluster's key for Fargate
     "aws_efs_access_point",  # a door of the file system
     "aws_kms_key",
     "aws_s3_bucket",  # judged by its encryption resource

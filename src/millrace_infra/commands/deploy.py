@@ -1,0 +1,48 @@
+"""`deploy`: registry, images, platform, migration, deployments, outputs: one command, safe to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from millrace.errors import SettingError
+from millrace_infra.commands.options import EnvOption, SuffixOption, chosen
+from millrace_infra.settings import Environment
+
+
+def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
+    """Deploy an environment, migrate its database, move traffic, and write cfn-outputs/flat-outputs.json.
+
+    The images are named by MILLRACE_IMAGE_WORKER, _API, _DASHBOARD and _COLLECTOR, each by digest.
+    """
+    from millrace_infra.images import chosen_sources, copy_all
+    from millrace_infra.rollout import Rollout
+    from millrace_infra.session import client_of
+    from millrace_infra.workspace import workspace, write_outputs
+
+    environment = chosen(env, suffix)
+    chosen_sources()  # a missing image is found before anything is made
+    place = workspace(environment)
+    client = client_of(environment)
+    _right_account(environment, client)
+    place.synthesize()
+    with place.terraform(place.registry) as terraform:
+        terraform.apply()
+    images = copy_all(environment, client("ecr"), typer.echo)
+    with place.terraform(place.platform, variables=images) as terraform:
+        terraform.apply()
+        outputs = terraform.outputs()
+    rollout = Rollout(outputs, client, typer.echo)
+    rollout.migrate()
+    rollout.roll_out()
+    typer.echo(f"outputs: {write_outputs(outputs)}")
+
+
+def _right_account(environment: Environment, client: Callable[[str], Any]) -> None:
+    from millrace_infra.preflight import Account, check_credentials
+
+    found = check_credentials(Account(environment, client))
+    if not found.ok:
+        raise SettingError("credentials", got=found.found, want=found.advice)

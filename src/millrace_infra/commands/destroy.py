@@ -1,0 +1,93 @@
+"""`destroy`: remove an environment, and say what is left of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from millrace.errors import SettingError
+from millrace_infra.commands.options import EnvOption, SuffixOption, chosen
+from millrace_infra.settings import Environment
+
+_ANY_IMAGE: Final = "none@sha256:" + "0" * 64
+"""Terraform asks for the images even to destroy; nothing is made of them."""
+
+
+def destroy(
+    env: EnvOption = "dev",
+    suffix: SuffixOption = "dev",
+    export: Annotated[
+        Path | None,
+        typer.Option(help="for an environment of records: a copy of its archive, which is verified first"),
+    ] = None,
+    abandon_records: Annotated[
+        bool, typer.Option("--abandon-records", help="destroy records of which there is no copy")
+    ] = False,
+    typed: Annotated[
+        str, typer.Option("--confirm", help="the suffix once more, instead of typing it when asked")
+    ] = "",
+) -> None:
+    """Destroy an environment in one command. Ends with what is left: keys that AWS deletes in a week.
+
+    Exit 1 if anything else is left.
+    """
+    from millrace_infra.images import NAMES
+    from millrace_infra.remains import remaining, remove_api_keys, remove_what_terraform_leaves
+    from millrace_infra.session import client_of
+    from millrace_infra.workspace import workspace
+
+    environment = chosen(env, suffix)
+    guard(environment, export=export, abandon=abandon_records, typed=typed, environ=os.environ)
+    place = workspace(environment)
+    client = client_of(environment)
+    if export is not None and environment.settings.profile == "records":
+        verify_copy(environment, export, client("s3"))
+    stacks = place.synthesize()
+    remove_api_keys(environment, client)
+    for name in (place.platform, place.registry):
+        if name in stacks:
+            images = {f"image_{image}": _ANY_IMAGE for image in NAMES} if name == place.platform else {}
+            with place.terraform(name, variables=images) as terraform:
+                terraform.destroy()
+    remove_what_terraform_leaves(environment, client)
+    left = remaining(environment, client)
+    for one in left:
+        typer.echo(f"left: {one.arn}" + (f", deleted by AWS on {one.until}" if one.until else ""))
+    raise typer.Exit(1 if any(not one.until for one in left) else 0)
+
+
+def guard(
+    environment: Environment, *, export: Path | None, abandon: bool, typed: str, environ: Mapping[str, str]
+) -> None:
+    """An environment of records goes only by a person's hand, with a copy of its archive or none on purpose."""
+    if environment.settings.profile != "records":
+        return
+    if environ.get("CI"):
+        raise SettingError("profile", got="records", want="ephemeral: CI destroys no environment of records")
+    if export is None and not abandon:
+        raise SettingError("--export", got="", want="a copy of the archive to verify, or --abandon-records")
+    if not typed and sys.stdin.isatty():
+        typed = typer.prompt(
+            f"This removes records. Type the suffix ({environment.suffix}) to go on", default=""
+        )
+    if typed != environment.suffix:
+        raise SettingError(
+            "--confirm", got=typed, want=f"the suffix, {environment.suffix}: nothing was destroyed"
+        )
+
+
+def verify_copy(environment: Environment, export: Path, s3: Any) -> None:
+    """Refuse unless the copy holds every object of the archive as the archive does."""
+    from millrace_infra.records_export import faults
+
+    found = list(islice(faults(s3, environment.names.in_world("archive"), export), 10))
+    if found:
+        raise SettingError(
+            "--export", got="; ".join(found), want="a whole copy of the archive: nothing was destroyed"
+        )

@@ -1,0 +1,18 @@
+"""`outputs`: what a deployment made, by flat name."""
+
+from __future__ import annotations
+
+import typer
+
+from millrace_infra.commands.options import EnvOption, SuffixOption, chosen
+
+
+def outputs(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
+    """Write cfn-outputs/flat-outputs.json (flat name -> value) from the state, and print it."""
+    from millrace_infra.workspace import workspace, write_outputs
+
+    place = workspace(chosen(env, suffix))
+    place.synthesize()
+    with place.terraform(place.platform, shown=False) as terraform:
+        file = write_outputs(terraform.outputs())
+    typer.echo(file.read_text(), nl=False)

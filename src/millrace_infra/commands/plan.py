@@ -1,0 +1,28 @@
+"""`plan`: what a deployment would change."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from millrace_infra.commands.options import EnvOption, SuffixOption, chosen
+
+
+def plan(
+    env: EnvOption = "dev",
+    suffix: SuffixOption = "dev",
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="end with 2 where something would change")
+    ] = False,
+) -> None:
+    """Show what would change."""
+    from millrace_infra.images import chosen_images
+    from millrace_infra.terraform_run import CHANGES, NO_CHANGES
+    from millrace_infra.workspace import workspace
+
+    place = workspace(chosen(env, suffix))
+    place.synthesize()
+    with place.terraform(place.platform, variables=chosen_images(place.environment)) as terraform:
+        changes = terraform.plan()
+    raise typer.Exit(CHANGES if changes and exit_code else NO_CHANGES)

@@ -1,0 +1,47 @@
+"""What a deployment tells those who come after it: flat names, in `cfn-outputs/flat-outputs.json`.
+
+`make deploy` starts the migration and the deployments by these, and integration tests find the platform by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from millrace.names import SERVICE_API, SERVICE_DASHBOARD, SERVICE_MIGRATE
+from millrace_infra.deployment import BlueGreen
+from millrace_infra.network import API_PORT, DASHBOARD_PORT, Network
+from millrace_infra.services import ApiService, Cluster, DashboardService, MigrateTask, WorkerService
+from millrace_infra.terraform import Construct, TerraformOutput
+
+PORTS = {SERVICE_API: API_PORT, SERVICE_DASHBOARD: DASHBOARD_PORT}
+Value = str | int | Sequence[str]
+Service = WorkerService | ApiService | DashboardService
+
+
+def write(stack: Construct, values: Mapping[str, Value]) -> None:
+    """One output for each; constructs and outputs share a namespace, hence the prefix of the id."""
+    for name, value in values.items():
+        TerraformOutput(stack, f"output-{name}", value=value).override_logical_id(name)
+
+
+def migration(cluster: Cluster, task: MigrateTask, network: Network) -> dict[str, Value]:
+    """What starts the migration."""
+    return {
+        "cluster_name": cluster.name,
+        "migrate_task_definition_arn": task.task_definition_arn,
+        "migrate_subnet_ids": network.private_subnet_ids,
+        "migrate_security_group_id": network.security_group(SERVICE_MIGRATE),
+    }
+
+
+def services(running: Mapping[str, Service], deployment: BlueGreen) -> dict[str, Value]:
+    """What starts each service's deployment."""
+    found: dict[str, Value] = {}
+    for name, service in running.items():
+        found[f"{name}_service_name"] = service.service_name
+        found[f"{name}_task_definition_arn"] = service.task_definition_arn
+    for name, port in PORTS.items():
+        found[f"{name}_container_port"] = port
+        found[f"{name}_deployment_application"] = deployment.app_name
+        found[f"{name}_deployment_group"] = deployment.group_name(name)
+    return found

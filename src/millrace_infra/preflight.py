@@ -1,0 +1,185 @@
+"""What must be true of an account before an environment is deployed to it, and what to do where it is not.
+
+Each check reads and changes nothing. Values of secrets are looked at for their fields, and go nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from millrace.names import PROJECT
+from millrace_infra.settings import Environment
+from millrace_infra.stack import state_bucket
+
+SECRET_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "database_master": ("username", "password"),
+    "database_user": ("username", "password"),
+    "api_signing": (),
+    "api_keys": (),
+    "dashboard_oidc": ("client_secret",),
+}
+"""Field of `SecretNames` -> what its JSON must hold. The others are filled by their first rotation."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's outcome. `advice` says what to do where it is not ok."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Account:
+    """The account as the checks see it: `client("kms")` in the environment's region."""
+
+    environment: Environment
+    client: Callable[[str], Any]
+
+
+def examine(account: Account) -> Iterator[Finding]:
+    """Every finding; credentials first, and nothing more where they are wrong."""
+    credentials = check_credentials(account)
+    yield credentials
+    if not credentials.ok:
+        return
+    for check in (
+        check_zones,
+        check_state,
+        check_shards,
+        check_certificate,
+        check_secrets,
+        check_account_stack,
+    ):
+        try:
+            yield from check(account)
+        except Exception as error:
+            name = check.__name__.removeprefix("check_").replace("_", " ")
+            yield Finding(
+                name, False, _sentence(error), "grant the reading call that it names, or look by hand"
+            )
+
+
+def check_credentials(account: Account) -> Finding:
+    wanted = account.environment.settings.account_id
+    try:
+        found = account.client("sts").get_caller_identity()
+    except Exception as error:
+        return Finding("credentials", False, _sentence(error), "sign in: aws sso login, or AWS_PROFILE")
+    advice = f"use credentials of account {wanted}: {account.environment.name}.yaml says so"
+    return Finding("credentials", found["Account"] == wanted, found["Arn"], advice)
+
+
+def check_zones(account: Account) -> Iterator[Finding]:
+    zones = account.client("ec2").describe_availability_zones()["AvailabilityZones"]
+    there = {zone["ZoneId"] for zone in zones}
+    wanted = set(account.environment.settings.zone_ids)
+    yield Finding(
+        "availability zones", wanted <= there, ", ".join(sorted(wanted & there)) or "none",
+        f"zone_ids: {', '.join(sorted(wanted - there))} not in this account; it has {', '.join(sorted(there))}",
+    )  # fmt: skip
+
+
+def check_state(account: Account) -> Iterator[Finding]:
+    if account.environment.settings.state.kind == "local":
+        return
+    bucket = state_bucket(account.environment)
+    s3 = account.client("s3")
+    there = bucket in {one["Name"] for one in s3.list_buckets()["Buckets"]}
+    yield Finding(
+        "state bucket", there, bucket if there else "missing", "make bootstrap, once per account and region"
+    )
+
+
+def check_shards(account: Account) -> Iterator[Finding]:
+    settings = account.environment.settings
+    if settings.stream.mode != "provisioned":
+        return
+    limits = account.client("kinesis").describe_limits()
+    free = limits["ShardLimit"] - limits["OpenShardCount"]
+    yield Finding(
+        "Kinesis shards", free >= settings.stream.shards, f"{free} free of {limits['ShardLimit']}",
+        f"ask AWS for {settings.stream.shards - free} more (Service Quotas, Kinesis, shards per region)",
+    )  # fmt: skip
+
+
+def check_certificate(account: Account) -> Iterator[Finding]:
+    edge = account.environment.settings.edge
+    acm = account.client("acm")
+    try:
+        found = acm.describe_certificate(CertificateArn=edge.certificate_arn)["Certificate"]
+    except acm.exceptions.ResourceNotFoundException:
+        yield Finding(
+            "certificate", False, "missing", f"request one for {edge.domain} and {edge.internal_domain}"
+        )
+        return
+    yield Finding(
+        "certificate",
+        found["Status"] == "ISSUED",
+        found["Status"],
+        "confirm it: ACM shows the DNS record to make",
+    )
+    names = {found["DomainName"], *found.get("SubjectAlternativeNames", ())}
+    missing = [name for name in (edge.domain, edge.internal_domain) if not _covered(name, names)]
+    yield Finding(
+        "certificate's names", not missing, ", ".join(sorted(names)),
+        f"request one that also names {', '.join(missing)}",
+    )  # fmt: skip
+
+
+def _covered(name: str, names: set[str]) -> bool:
+    return name in names or f"*.{name.partition('.')[2]}" in names
+
+
+def check_secrets(account: Account) -> Iterator[Finding]:
+    for field, wanted in SECRET_FIELDS.items():
+        name = getattr(account.environment.secrets, field)
+        yield _check_secret(account, name, wanted)
+
+
+def _check_secret(account: Account, name: str, wanted: tuple[str, ...]) -> Finding:
+    manager = account.client("secretsmanager")
+    title = f"secret {name}"
+    try:
+        described = manager.describe_secret(SecretId=name)
+        value = manager.get_secret_value(SecretId=name)["SecretString"]
+    except manager.exceptions.ResourceNotFoundException:
+        return Finding(
+            title, False, "missing", f"create it as JSON with {', '.join(wanted) or 'any content'}"
+        )
+    rotated_by = described.get("RotationLambdaARN", "").rpartition(":")[2]
+    if rotated_by and not rotated_by.endswith(f"-{account.environment.suffix}"):
+        return Finding(
+            title,
+            False,
+            f"rotated by {rotated_by}",
+            "give this suffix a secret of its own, or end that rotation",
+        )
+    missing = [field for field in wanted if field not in _fields(value)]
+    return Finding(title, not missing, "there", f"add {', '.join(missing)} to its JSON")
+
+
+def _fields(value: str) -> set[str]:
+    try:
+        content = json.loads(value)
+    except ValueError:
+        return set()
+    return set(content) if isinstance(content, dict) else set()
+
+
+def check_account_stack(account: Account) -> Iterator[Finding]:
+    aliases = account.client("kms").list_aliases()["Aliases"]
+    there = any(one["AliasName"] == f"alias/{PROJECT}-state" for one in aliases)
+    advice = "make bootstrap, once per account and region"
+    yield Finding("account stack: state key", there, "there" if there else "missing", advice)
+    role = account.client("apigateway").get_account().get("cloudwatchRoleArn", "")
+    yield Finding("account stack: API Gateway's log role", bool(role), role or "missing", advice)
+
+
+def _sentence(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

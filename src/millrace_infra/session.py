@@ -1,0 +1,24 @@
+"""AWS as the verbs call it: one client per service, in the environment's region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from millrace_infra.settings import Environment
+
+
+def client_of(environment: Environment) -> Callable[[str], Any]:
+    """Service -> client. Endpoint and credentials come from the usual places (AWS_PROFILE, AWS_ENDPOINT_URL)."""
+    import boto3  # type: ignore[import-untyped, unused-ignore]
+    from botocore.config import Config  # type: ignore[import-untyped, unused-ignore]
+
+    session = boto3.Session(region_name=environment.region)
+    config = Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=60)
+
+    @cache
+    def client(service: str) -> Any:
+        return session.client(service, config=config)
+
+    return client

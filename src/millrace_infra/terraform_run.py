@@ -1,0 +1,157 @@
+"""Running Terraform on one synthesized stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from millrace.errors import MillraceError, SettingError
+from millrace_infra.terraform_mirror import configured
+
+NO_CHANGES: Final = 0
+CHANGES: Final = 2
+"""Exit codes of `plan -detailed-exitcode`."""
+LOCK_WAIT: Final = "60s"
+"""Another run may hold the state: a plan takes seconds, a deployment does not."""
+
+
+class TerraformFailed(MillraceError):
+    """Terraform ended with an error; what it said is in the message, or on the screen."""
+
+
+@dataclass(frozen=True)
+class Terraform:
+    """Terraform in a stack's folder. `environ` is complete: credentials, configuration, variables.
+
+    `shown`: its output goes to the screen; otherwise it is kept for the error message.
+    """
+
+    folder: Path
+    environ: Mapping[str, str] = field(repr=False)
+    shown: bool = True
+
+    def init(self, backend: Mapping[str, str] | None = None, *, migrate_state: bool = False) -> None:
+        """`migrate_state`: move the state from where it was to where the program now says it is."""
+        given = [f"-backend-config={key}={value}" for key, value in (backend or {}).items()]
+        moved = ["-migrate-state", "-force-copy"] if migrate_state else []
+        self._run("init", "-input=false", *moved, *given, quiet=True)
+
+    def plan(self, *, out: Path | None = None, destroy: bool = False) -> bool:
+        """Whether anything would change."""
+        options = [f"-out={out}"] if out else []
+        options += ["-destroy"] if destroy else []
+        done = self._run(
+            "plan",
+            "-input=false",
+            f"-lock-timeout={LOCK_WAIT}",
+            "-detailed-exitcode",
+            *options,
+            accept=(0, CHANGES),
+        )
+        return done.returncode == CHANGES
+
+    def apply(self, plan: Path | None = None) -> None:
+        what = [str(plan)] if plan else ["-auto-approve"]
+        self._run("apply", "-input=false", f"-lock-timeout={LOCK_WAIT}", *what)
+
+    def destroy(self) -> None:
+        self._run("destroy", "-input=false", f"-lock-timeout={LOCK_WAIT}", "-auto-approve")
+
+    def adopt(self, address: str, import_id: str) -> bool:
+        """Take what exists into the state; False where it does not exist."""
+        try:
+            self._run("import", "-input=false", address, import_id, quiet=True)
+        except TerraformFailed as error:
+            if "non-existent remote object" in str(error) or "couldn't find resource" in str(error):
+                return False
+            raise
+        return True
+
+    def outputs(self) -> dict[str, Any]:
+        """Output name -> value, the sensitive left out: there is none, and none may leave the state here."""
+        found = json.loads(self._run("output", "-json", quiet=True).stdout)
+        return {name: one["value"] for name, one in found.items() if not one["sensitive"]}
+
+    def planned(self, plan: Path) -> dict[str, Any]:
+        """A plan as Terraform describes it in JSON."""
+        return dict(json.loads(self._run("show", "-json", str(plan), quiet=True).stdout))
+
+    def addresses(self) -> list[str]:
+        """Every resource in the state."""
+        return self._run("state", "list", quiet=True).stdout.split()
+
+    def state(self) -> str:
+        """The state itself, as text."""
+        return self._run("state", "pull", quiet=True).stdout
+
+    def _run(
+        self, verb: str, *options: str, quiet: bool = False, accept: Sequence[int] = (0,)
+    ) -> subprocess.CompletedProcess[str]:
+        command = [terraform(self.environ), verb, *([] if verb == "state" else ["-no-color"]), *options]
+        captured = quiet or not self.shown
+        done = _wait(command, self.folder, {**self.environ, **_ALWAYS}, captured=captured)
+        if done.returncode not in accept:
+            said = f":\n{(done.stderr or done.stdout).strip()}" if captured else "; what it said is above"
+            raise TerraformFailed(
+                f"terraform {verb} in {self.folder.name} ended with code {done.returncode}{said}"
+            )
+        return done
+
+
+_ALWAYS: Final = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+
+
+def terraform(environ: Mapping[str, str] = os.environ) -> str:
+    """Terraform's program, or the sentence that says how to get it."""
+    found = shutil.which("terraform", path=environ.get("PATH"))
+    if found is None:
+        raise SettingError("terraform", got="nothing of that name on PATH", want="Terraform 1.11 or later")
+    return found
+
+
+def _wait(
+    command: Sequence[str], folder: Path, environ: Mapping[str, str], *, captured: bool
+) -> subprocess.CompletedProcess[str]:
+    """Like subprocess.run, but Ctrl-C is Terraform's to handle: killed, it would leave its state locked."""
+    pipe = subprocess.PIPE if captured else None
+    with _interrupts_ignored():
+        process = subprocess.Popen(command, cwd=folder, env=environ, stdout=pipe, stderr=pipe, text=True)
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, out or "", err or "")
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    # a handler and not SIG_IGN: the child would inherit that
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def provider_version(folder: Path) -> str:
+    """The AWS provider's version that a synthesized stack asks for."""
+    program = json.loads((folder / "cdk.tf.json").read_text())
+    return str(program["terraform"]["required_providers"]["aws"]["version"])
+
+
+@contextmanager
+def stack(
+    folder: Path, environ: Mapping[str, str] = os.environ, *, shown: bool = True
+) -> Iterator[Terraform]:
+    """Terraform for the stack that lies synthesized in `folder`."""
+    with configured(provider_version(folder), environ) as complete:
+        yield Terraform(folder, complete, shown)

@@ -1,0 +1,91 @@
+"""Where a verb works: the program of one environment, synthesized in a folder of its own, and its stacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from millrace.errors import SettingError
+from millrace.names import PROJECT
+from millrace_infra.settings import Environment
+from millrace_infra.terraform_run import Terraform, stack, terraform
+
+FOLDER: Final = Path("cdktf.out")
+OUTPUTS: Final = Path("cfn-outputs") / "flat-outputs.json"
+"""Where integration tests look for what was deployed: flat name -> value."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One environment under one suffix. Two suffixes never share a folder."""
+
+    environment: Environment
+    folder: Path
+
+    @property
+    def platform(self) -> str:
+        return f"{PROJECT}-{self.environment.suffix}"
+
+    @property
+    def registry(self) -> str:
+        return f"{PROJECT}-registry-{self.environment.suffix}"
+
+    def synthesize(self) -> list[str]:
+        """Names of the stacks that were written."""
+        need_node()
+        from millrace_infra.app import build  # loads the CDK, which starts Node
+
+        if self.folder.exists():
+            # what a former program wrote goes, what Terraform downloaded and a local state stay
+            for file in self.folder.glob("stacks/*/cdk.tf.json"):
+                file.unlink()
+        build(self.environment, outdir=str(self.folder)).synth()
+        return self.stacks()
+
+    def stacks(self) -> list[str]:
+        return sorted(file.parent.name for file in self.folder.glob("stacks/*/cdk.tf.json"))
+
+    @contextmanager
+    def terraform(
+        self,
+        name: str,
+        *,
+        variables: Mapping[str, str] | None = None,
+        shown: bool = True,
+        migrate_state: bool = False,
+    ) -> Iterator[Terraform]:
+        """Terraform in the stack of that name, initialized. Variables travel in the environment."""
+        given = {f"TF_VAR_{key}": value for key, value in (variables or {}).items()}
+        environ = {**os.environ, "AWS_REGION": self.environment.region, **given}
+        with stack(self.folder / "stacks" / name, environ, shown=shown) as run:
+            run.init(migrate_state=migrate_state)
+            yield run
+
+
+def workspace(environment: Environment) -> Workspace:
+    """The workspace of an environment; refuses at once where Node or Terraform is missing."""
+    need_node()
+    terraform()
+    return Workspace(environment, FOLDER / f"{environment.name}-{environment.suffix}")
+
+
+def need_node() -> None:
+    if shutil.which("node") is None:
+        raise SettingError(
+            "node", got="nothing of that name on PATH", want="Node.js 20 or later, for the CDK"
+        )
+
+
+def write_outputs(outputs: Mapping[str, object], file: Path = OUTPUTS) -> Path:
+    """Flat name -> value, for tests and scripts; written whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(dict(sorted(outputs.items())), indent=2) + "\n")
+    part.replace(file)
+    return file

@@ -1,0 +1,116 @@
+"""Bad input: one clear sentence, exit code 2, nothing half done."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+
+from millrace_infra.commands import main
+from tests.infra.conftest import FOLDER
+
+IMAGE = "registry.example/millrace@sha256:" + "a" * 64
+IMAGES = {f"MILLRACE_IMAGE_{name}": IMAGE for name in ("WORKER", "API", "DASHBOARD", "COLLECTOR")}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of its own with the environments, where nothing else may turn up."""
+    shutil.copytree(FOLDER, tmp_path / "environments")
+    monkeypatch.chdir(tmp_path)
+    for name in ("AWS_REGION", "ENV", "ENVIRONMENT_SUFFIX", "CI", *IMAGES):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["millrace_infra", *arguments])
+    try:
+        return main()
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a run that is refused says, with nothing done."""
+    assert run(monkeypatch, *arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert [path.name for path in Path().iterdir()] == ["environments"]
+    return said
+
+
+@pytest.mark.parametrize("verb", ["bootstrap", "synth", "preflight", "plan", "deploy", "outputs", "destroy"])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--env", "devv"], "did you mean dev?"),
+        (["--suffix", "PR42"], "small letters"),
+        (["--suffix", "a-suffix-far-too-long"], "12 at most"),
+    ],
+)
+def test_an_environment_that_cannot_be_is_refused_by_every_verb(
+    verb: str,
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert said in sentence(monkeypatch, capsys, verb, *arguments)
+
+
+@pytest.mark.parametrize("verb", ["plan", "outputs", "destroy"])
+@pytest.mark.parametrize("missing", ["node", "terraform"])
+def test_a_missing_program_is_named_with_the_version_that_is_wanted(
+    verb: str,
+    missing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    found = shutil.which
+    monkeypatch.setattr(
+        "shutil.which",
+        lambda name, *rest, **named: None if name == missing else found(name, *rest, **named) or "x",
+    )
+    assert f"{missing}: found 'nothing of that name on PATH'" in sentence(monkeypatch, capsys, verb)
+
+
+def test_a_region_that_is_not_the_environments_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert "eu-central-1, as dev.yaml says" in sentence(monkeypatch, capsys, "synth")
+
+
+@pytest.mark.parametrize("image", ["", "registry.example/millrace:latest", IMAGE[:-1]])
+def test_an_image_without_a_digest_is_refused_before_anything_is_made(
+    image: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {**IMAGES, "MILLRACE_IMAGE_API": image}.items():
+        monkeypatch.setenv(name, value)
+    assert "MILLRACE_IMAGE_API" in sentence(monkeypatch, capsys, "deploy")
+
+
+@pytest.mark.requirement("S-04")
+@pytest.mark.parametrize(
+    ("environ", "arguments", "said"),
+    [
+        ({}, [], "--abandon-records"),
+        ({}, ["--abandon-records"], "the suffix, x: nothing was destroyed"),
+        ({}, ["--abandon-records", "--confirm", "y"], "the suffix, x: nothing was destroyed"),
+        ({"CI": "true"}, ["--abandon-records", "--confirm", "x"], "CI destroys no environment of records"),
+    ],
+)
+def test_an_environment_of_records_is_guarded(
+    environ: dict[str, str],
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody to ask
+    assert said in sentence(monkeypatch, capsys, "destroy", "--env", "us-east-1", "--suffix", "x", *arguments)

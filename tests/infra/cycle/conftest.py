@@ -1,0 +1,76 @@
+"""One emulator, and the life of each environment on it, run once and told by many tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.infra.conftest import ENVIRONMENTS, FOLDER
+from tests.infra.cycle.deployment import Aws, Deployment, missing, secrets_of, with_certificate
+from tests.infra.cycle.differences import Difference, differences
+from tests.infra.cycle.inventory import inventory
+from tests.infra.emulator.server import emulator
+
+SUFFIX = "t1"
+PARAMETERS = [pytest.param(name, marks=[] if name == "dev" else [pytest.mark.long]) for name in ENVIRONMENTS]
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Aws]:
+    if reason := missing():
+        pytest.skip(reason)
+    with emulator() as address:
+        yield Aws(address)
+
+
+@pytest.fixture(scope="session")
+def settings(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environments, as they are but for their certificates."""
+    return with_certificate(aws, FOLDER, tmp_path_factory.mktemp("environments"))
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """What happened when an environment was applied, planned again, tampered with and destroyed."""
+
+    deployment: Deployment
+    managed: list[str]
+    differences: set[Difference]
+    """Of the second plan."""
+    after_tampering: set[Difference]
+    written: str
+    left: set[tuple[str, str]]
+
+
+@pytest.fixture(scope="session", params=PARAMETERS)
+def cycle(
+    request: pytest.FixtureRequest, aws: Aws, settings: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Cycle:
+    name = request.param
+    deployment = Deployment(aws, name, SUFFIX, folder=tmp_path_factory.mktemp(name), settings=settings)
+    aws.prepare(deployment.environment, secrets_of(deployment.environment))
+    before = inventory(aws, deployment.environment.region)
+    deployment.synthesize()
+    deployment.apply()
+    _, plan = deployment.plan()
+    managed, written = deployment.managed(), deployment.everything_written()
+    after_tampering = tampered(deployment)
+    deployment.destroy()
+    return Cycle(
+        deployment, managed, differences(plan), after_tampering, written,
+        inventory(aws, deployment.environment.region) - before,
+    )  # fmt: skip
+
+
+def tampered(deployment: Deployment) -> set[Difference]:
+    """Someone switches a key's rotation off by hand: what the next plan says."""
+    kms = deployment.aws.client("kms", deployment.environment.region)
+    alias = f"alias/{deployment.environment.names.of('stream')}"
+    key = kms.describe_key(KeyId=alias)["KeyMetadata"]["KeyId"]
+    kms.disable_key_rotation(KeyId=key)
+    changes, plan = deployment.plan()
+    assert changes
+    return differences(plan)

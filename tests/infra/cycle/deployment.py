@@ -1,0 +1,191 @@
+"""One environment under one suffix, deployed to the emulator by the same code that deploys to AWS."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import yaml
+from botocore.config import Config
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from millrace.names import PROJECT
+from millrace_infra.app import build
+from millrace_infra.remains import remove_api_keys, remove_what_terraform_leaves
+from millrace_infra.settings import Environment, load
+from millrace_infra.terraform_run import Terraform, stack
+from tests.infra.emulator.server import CREDENTIALS
+
+IMAGES = ("worker", "api", "dashboard", "collector")
+IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/millrace-{name}@sha256:" + "0" * 64
+
+
+def missing() -> str:
+    """What these tests need and this machine lacks, or an empty string."""
+    lacking = [program for program in ("terraform", "node") if shutil.which(program) is None]
+    return f"needs {' and '.join(lacking)} on PATH" if lacking else ""
+
+
+@dataclass(frozen=True)
+class Aws:
+    """The emulator, as the SDK and Terraform reach it."""
+
+    address: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        images = {f"TF_VAR_image_{name}": IMAGE.format(name=name) for name in IMAGES}
+        return {**os.environ, **CREDENTIALS, **images, "AWS_ENDPOINT_URL": self.address}
+
+    def client(self, service: str, region: str) -> Any:
+        return boto3.client(
+            service,
+            region_name=region,
+            endpoint_url=self.address,
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
+        )
+
+    def prepare(self, environment: Environment, secrets: Mapping[str, str]) -> None:
+        """What exists before the platform: the state's bucket and key, the secrets."""
+        region = environment.region
+        bucket = f"{PROJECT}-state-{environment.settings.account_id}-{region}"
+        s3, kms = self.client("s3", region), self.client("kms", region)
+        if bucket not in {one["Name"] for one in s3.list_buckets()["Buckets"]}:
+            where = (
+                {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+            )
+            s3.create_bucket(Bucket=bucket, **where)
+            key = kms.create_key()["KeyMetadata"]["KeyId"]
+            kms.create_alias(AliasName=f"alias/{PROJECT}-state", TargetKeyId=key)
+        manager = self.client("secretsmanager", region)
+        for name, value in secrets.items():
+            manager.create_secret(Name=name, SecretString=value)
+
+
+def with_certificate(aws: Aws, source: Path, place: Path) -> Path:
+    """The environments' settings, their certificates exchanged for one that the emulator holds."""
+    place.mkdir(parents=True, exist_ok=True)
+    for file in source.glob("*.yaml"):
+        content = yaml.safe_load(file.read_text())
+        domains = [content["edge"][name] for name in ("domain", "internal_domain")]
+        certificate, key = self_signed(domains)
+        imported = aws.client("acm", content["region"]).import_certificate(
+            Certificate=certificate, PrivateKey=key
+        )
+        content["edge"]["certificate_arn"] = imported["CertificateArn"]
+        (place / file.name).write_text(yaml.safe_dump(content))
+    return place
+
+
+def self_signed(domains: Sequence[str]) -> tuple[bytes, bytes]:
+    """A certificate that names these domains, and its key, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, domains[0])])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.DNSName(domain) for domain in domains])
+    certificate = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(90)
+        )
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    unlocked = serialization.NoEncryption()
+    return certificate.public_bytes(pem), key.private_bytes(pem, serialization.PrivateFormat.PKCS8, unlocked)
+
+
+def secrets_of(environment: Environment) -> dict[str, str]:
+    """Name of each secret that the environment expects -> a value that must turn up nowhere."""
+    names = environment.secrets
+    password = {"username": "millrace", "password": f"planted-{environment.suffix}-password"}
+    return {
+        names.database_master: json.dumps(password),
+        names.database_user: json.dumps(password | {"username": "millrace_a"}),
+        names.api_signing: json.dumps({"secret": f"planted-{environment.suffix}-signing"}),
+        names.api_keys: json.dumps({"current": f"planted-{environment.suffix}-api-key-value"}),
+        names.dashboard_oidc: json.dumps({"client_secret": f"planted-{environment.suffix}-oidc"}),
+    }
+
+
+class Deployment:
+    """Synthesizes into `folder`, and runs Terraform on the stacks of a suffix there: registry, then platform."""
+
+    def __init__(self, aws: Aws, name: str, suffix: str, *, folder: Path, settings: Path) -> None:
+        self.aws = aws
+        self.folder = folder
+        self.environment = load(name, suffix, folder=settings)
+        self._initialized: set[str] = set()
+
+    def synthesize(self) -> None:
+        build(self.environment, outdir=str(self.folder)).synth()
+        # the emulator serves buckets by path; on AWS that style is on its way out, so only the test writes it
+        override = {"provider": {"aws": [{"s3_use_path_style": True}]}}
+        for stack_folder in self._folders():
+            (stack_folder / "emulator_override.tf.json").write_text(json.dumps(override))
+
+    def _folders(self) -> list[Path]:
+        suffix = self.environment.suffix
+        order = (f"{PROJECT}-registry-{suffix}", f"{PROJECT}-{suffix}")
+        return [path for name in order if (path := self.folder / "stacks" / name).is_dir()]
+
+    def _each(self, *, backwards: bool = False) -> Iterator[Terraform]:
+        """Terraform in each stack, initialized."""
+        for folder in reversed(self._folders()) if backwards else self._folders():
+            with stack(folder, self.aws.environ, shown=False) as terraform:
+                if folder.name not in self._initialized:
+                    terraform.init({"use_path_style": "true"})
+                    self._initialized.add(folder.name)
+                yield terraform
+
+    def apply(self) -> None:
+        for terraform in self._each():
+            terraform.apply()
+
+    def destroy(self) -> None:
+        """What the verb `destroy` does, in its order."""
+
+        def client(service: str) -> Any:
+            return self.aws.client(service, self.environment.region)
+
+        remove_api_keys(self.environment, client)
+        for terraform in self._each(backwards=True):
+            terraform.destroy()
+        remove_what_terraform_leaves(self.environment, client)
+
+    def plan(self) -> tuple[bool, dict[str, Any]]:
+        """Whether anything would change, and what, over all stacks."""
+        changes, planned = False, []
+        for terraform in self._each():
+            changes |= terraform.plan(out=Path("next.plan"))
+            planned.append(terraform.planned(Path("next.plan")))
+        return changes, {
+            "resource_changes": [one for plan in planned for one in plan.get("resource_changes", ())]
+        }
+
+    def managed(self) -> list[str]:
+        return [address for terraform in self._each() for address in terraform.addresses()]
+
+    def everything_written(self) -> str:
+        """State and plan as text, to be searched for what must not be there."""
+        return "".join(
+            terraform.state() + json.dumps(terraform.planned(Path("next.plan"))) for terraform in self._each()
+        )
+
+    def with_settings(self, settings: Path) -> Deployment:
+        """The same deployment under another settings folder: synthesized again in place."""
+        self.environment = load(self.environment.name, self.environment.suffix, folder=settings)
+        self.synthesize()
+        return self

@@ -1,0 +1,63 @@
+"""Starts the emulator that invokes REST APIs, in its own environment and on a loopback port of its own.
+
+It is installed by `make .tools/ministack/.ready`; MINISTACK_PYTHON names another interpreter that has it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parents[4]
+PYTHON = Path(os.environ.get("MINISTACK_PYTHON", ROOT / ".tools/ministack/bin/python"))
+READY_S = 30
+
+
+def missing() -> str:
+    """Why it cannot run here; empty if it can."""
+    return "" if PYTHON.exists() else f"{PYTHON} is not there: make .tools/ministack/.ready"
+
+
+@contextmanager
+def ministack() -> Iterator[str]:
+    """Its address. The socket is ours, so nothing else can take the port and nobody else can reach it."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        number = listener.fileno()
+        process = subprocess.Popen(
+            [str(PYTHON), "-m", "hypercorn", "ministack.app:app", "--bind", f"fd://{number}"],
+            env=os.environ | {"IOT_MTLS_ENABLED": "0", "LOG_LEVEL": "ERROR"},
+            pass_fds=[number],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            _until_ready(address, process)
+            yield address
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _until_ready(address: str, process: subprocess.Popen[bytes]) -> None:
+    until_s = time.monotonic() + READY_S
+    while time.monotonic() < until_s:
+        assert process.poll() is None, f"the emulator ended with code {process.returncode}"
+        try:
+            if httpx.get(f"{address}/_ministack/ready", timeout=2).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(f"the emulator is not ready within {READY_S} s")

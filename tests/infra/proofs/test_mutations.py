@@ -1,0 +1,186 @@
+"""The proofs can fail: each rule is broken once, in the JSON, and its test must notice."""
+
+# ruff: noqa: E501 (a row of the table is a line)
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.infra.program import Program
+from tests.infra.proofs import (
+    test_account,
+    test_destroyable,
+    test_encryption,
+    test_names,
+    test_privilege,
+    test_secrets,
+    test_tags,
+    test_transport,
+)
+from tests.infra.proofs.conftest import Stacks
+
+Body = dict[str, Any]
+Change = Callable[[Body], None]
+
+
+def put(path: str, value: Any) -> Change:
+    """Set what lies at a dotted path of a resource."""
+
+    def on(body: Body) -> None:
+        *parents, last = path.split(".")
+        place: Any = body
+        for parent in parents:
+            place = place[int(parent) if parent.isdigit() else parent]
+        place[int(last) if last.isdigit() else last] = value
+
+    return on
+
+
+def drop(key: str) -> Change:
+    def on(body: Body) -> None:
+        del body[key]
+
+    return on
+
+
+def policy(change: Callable[[list[Body]], Any], key: str = "policy") -> Change:
+    """Change the statements of a policy."""
+
+    def on(body: Body) -> None:
+        found = json.loads(body[key])
+        change(found["Statement"])
+        body[key] = json.dumps(found)
+
+    return on
+
+
+def also(kind: str, body: Body) -> Callable[[Body], None]:
+    """A resource more in the whole program."""
+
+    def on(whole: Body) -> None:
+        content = {**body, "//": {"metadata": {"path": "x/added", "uniqueId": "added"}}}
+        whole["resource"].setdefault(kind, {})["added"] = content
+
+    return on
+
+
+def first(key: str, value: Any) -> Callable[[list[Body]], None]:
+    return lambda statements: statements[0].update({key: value})
+
+
+n, t, d, e, h, p, s, a = (
+    test_names, test_tags, test_destroyable, test_encryption, test_transport, test_privilege, test_secrets, test_account,
+)  # fmt: skip
+ANYONE = {
+    "Effect": "Allow",
+    "Action": "sts:AssumeRole",
+    "Principal": {"AWS": "arn:aws:iam::999999999999:root"},
+}
+WHOLE = ""
+
+BROKEN: list[tuple[str, str, Change, Callable[..., None]]] = [
+    ("platform", "stream/stream", put("name", "millrace-stream"), n.test_every_name_ends_in_the_suffix),
+    ("platform", "stream/stream", put("name", "other-stream-t1"), n.test_every_name_ends_in_the_suffix),
+    ("platform", "worker/task/definition", put("family", "millrace-worker"), n.test_every_name_ends_in_the_suffix),
+    ("registry", "keys/registry/alias", put("name", "alias/millrace-registry"), n.test_every_name_ends_in_the_suffix),
+    ("platform", WHOLE, also("aws_cloudwatch_log_group", {"name": "/aws/rds/cluster/millrace-aurora/x"}), n.test_a_name_that_aws_prescribes_still_holds_the_suffix),
+    ("platform", WHOLE, lambda j: j["provider"]["aws"][0].update(default_tags=[{"tags": {"project": "millrace"}}]), t.test_the_provider_tags_everything),
+    ("platform", "stream/stream", drop("tags"), t.test_what_takes_tags_has_a_name_among_them),
+    ("account", "ci/deploy", put("tags", {}), t.test_what_takes_tags_has_a_name_among_them),
+    ("platform", "stream/stream", put("tags", {"Name": "x", "owner": "me"}), t.test_no_resource_overrides_a_common_tag_but_the_class_of_its_data),
+    ("platform", "stream/stream", put("tags", {"Name": "x", "data-class": "secret"}), t.test_no_resource_overrides_a_common_tag_but_the_class_of_its_data),
+    ("account", WHOLE, lambda j: j["provider"]["aws"][0]["default_tags"][0]["tags"].update(suffix="t1"), t.test_the_account_s_stack_is_tagged_for_no_suffix),
+    ("platform", "aurora/cluster", put("deletion_protection", True), d.test_nothing_is_protected_from_being_destroyed),
+    ("platform", "stream/stream", put("lifecycle", {"prevent_destroy": True}), d.test_nothing_is_protected_from_being_destroyed),
+    ("platform", "entry/alb", put("enable_deletion_protection", True), d.test_nothing_is_protected_from_being_destroyed),
+    ("platform", "aurora/cluster", put("skip_final_snapshot", False), d.test_what_would_block_a_destroy_is_told_not_to),
+    ("platform", "aurora/cluster", drop("delete_automated_backups"), d.test_what_would_block_a_destroy_is_told_not_to),
+    ("platform", "stream/stream", put("enforce_consumer_deletion", False), d.test_what_would_block_a_destroy_is_told_not_to),
+    ("platform", "keys/stream/key", put("deletion_window_in_days", 30), d.test_what_would_block_a_destroy_is_told_not_to),
+    ("platform", "archive/files/bucket", put("force_destroy", False), d.test_what_would_block_a_destroy_is_told_not_to),
+    ("platform", "backup/vault", drop("force_destroy"), d.test_what_would_block_a_destroy_is_told_not_to),
+    ("registry", "worker", put("force_delete", False), d.test_what_would_block_a_destroy_is_told_not_to),
+    ("platform", "aurora/cluster", put("final_snapshot_identifier", "last"), d.test_no_copy_is_left_by_destroying),
+    ("platform", "logs/worker", put("skip_destroy", True), d.test_what_terraform_does_not_destroy_is_listed),
+    ("platform", "archive/files/lock", put("rule.default_retention.mode", "COMPLIANCE"), d.test_records_are_locked_only_so_that_they_can_still_be_destroyed),
+    ("platform", "stream/stream", drop("kms_key_id"), e.test_what_can_be_under_a_key_is_under_one_of_ours),
+    ("platform", "stream/stream", put("kms_key_id", "alias/aws/kinesis"), e.test_what_can_be_under_a_key_is_under_one_of_ours),
+    ("platform", "logs/worker", drop("kms_key_id"), e.test_what_can_be_under_a_key_is_under_one_of_ours),
+    ("registry", "worker", drop("encryption_configuration"), e.test_what_can_be_under_a_key_is_under_one_of_ours),
+    ("platform", "aurora/cluster", put("master_user_secret_kms_key_id", "x"), e.test_what_can_be_under_a_key_is_under_one_of_ours),
+    ("platform", WHOLE, also("aws_sns_topic", {"name": "millrace-x-t1"}), e.test_what_can_be_under_a_key_is_under_one_of_ours),
+    ("platform", "archive/files/encryption", put("rule.0.apply_server_side_encryption_by_default.sse_algorithm", "AES256"), e.test_a_bucket_under_aws_s_key_is_one_that_aws_forces),
+    ("platform", WHOLE, also("aws_s3_bucket", {"bucket": "bare"}), e.test_a_bucket_under_aws_s_key_is_one_that_aws_forces),
+    ("platform", "keys/stream/key", put("enable_key_rotation", False), e.test_every_key_turns_by_itself_and_speaks_to_this_account_alone),
+    ("platform", "keys/stream/key", policy(first("Principal", "*")), e.test_every_key_turns_by_itself_and_speaks_to_this_account_alone),
+    ("platform", "keys/stream/key", policy(lambda found: found[1].pop("Condition")), e.test_every_key_turns_by_itself_and_speaks_to_this_account_alone),
+    ("platform", "entry/https", put("protocol", "HTTP"), h.test_every_listener_and_target_is_tls),
+    ("platform", "entry/https", put("ssl_policy", "ELBSecurityPolicy-2016-08"), h.test_every_listener_and_target_is_tls),
+    ("platform", "entry/api-blue/group", put("protocol", "HTTP"), h.test_every_listener_and_target_is_tls),
+    ("platform", "entry/api-blue/group", put("health_check.protocol", "HTTP"), h.test_every_listener_and_target_is_tls),
+    ("platform", "redis/store", put("transit_encryption_enabled", False), h.test_no_store_is_asked_without_tls),
+    ("platform", "redis/store", put("transit_encryption_mode", "preferred"), h.test_no_store_is_asked_without_tls),
+    ("platform", "aurora/parameters", put("parameter.0.value", "0"), h.test_no_store_is_asked_without_tls),
+    ("platform", "worker/task/definition", put("volume.1.efs_volume_configuration.transit_encryption", "DISABLED"), h.test_no_store_is_asked_without_tls),
+    ("platform", "archive/files/policy", policy(first("Effect", "Allow")), h.test_what_has_a_policy_of_its_own_refuses_without_tls),
+    ("account", "state/policy", policy(lambda found: found.pop(0)), h.test_what_has_a_policy_of_its_own_refuses_without_tls),
+    ("platform", WHOLE, also("aws_vpc_security_group_ingress_rule", {"from_port": 0, "to_port": 65535}), h.test_nothing_is_called_by_http_or_on_a_port_that_is_never_tls),
+    ("platform", WHOLE, also("aws_sqs_queue", {"name": "http://example.com/"}), h.test_nothing_is_called_by_http_or_on_a_port_that_is_never_tls),
+    ("platform", WHOLE, also("aws_api_gateway_domain_name", {"security_policy": "TLS_1_0"}), h.test_the_only_way_in_takes_no_old_tls),
+    ("platform", WHOLE, also("aws_sns_topic_subscription", {"protocol": "http"}), h.test_the_only_way_in_takes_no_old_tls),
+    ("platform", "worker/task/task-role/may-stream", policy(first("Resource", ["*"])), p.test_no_grant_is_on_everything_but_the_listed_ones),
+    ("platform", "worker/task/task-role/may-stream", policy(first("Action", ["*"])), p.test_actions_are_named),
+    ("platform", "worker/task/task-role/may-stream", policy(first("Action", ["kinesis:*"])), p.test_actions_are_named),
+    ("platform", "worker/task/task-role/may-stream", policy(first("NotAction", ["kinesis:Get*"])), p.test_actions_are_named),
+    ("platform", "archive/files/policy", policy(lambda found: found.append({"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["x"], "Principal": "*"})), p.test_nobody_outside_the_account_is_let_in),
+    ("platform", "worker/task/task-role/role", policy(lambda found: found.append(ANYONE), "assume_role_policy"), p.test_nobody_outside_the_account_is_let_in),
+    ("platform", "worker/task/task-role/role", policy(lambda found: found[0].pop("Condition"), "assume_role_policy"), p.test_a_service_takes_a_role_only_for_this_account),
+    ("account", "ci/deploy", policy(lambda found: found[0].pop("Condition"), "assume_role_policy"), p.test_a_service_takes_a_role_only_for_this_account),
+    ("platform", "deployment/role/may-roles", policy(lambda found: found[0].update(Condition={"StringEquals": {"iam:PassedToService": ""}})), p.test_a_role_is_handed_only_to_the_service_it_was_made_for),
+    ("platform", WHOLE, also("aws_iam_role_policy_attachment", {}), p.test_no_policy_of_aws_s_own_and_no_user_is_used),
+    ("platform", "worker/task/task-role/role", put("managed_policy_arns", ["arn:aws:iam::aws:policy/AdministratorAccess"]), p.test_no_policy_of_aws_s_own_and_no_user_is_used),
+    *(("platform", WHOLE, also(kind, {}), s.test_no_kind_of_resource_that_carries_a_secret_is_used) for kind in s.CARRIERS),
+    ("platform", WHOLE, lambda j: j["data"].update(aws_secretsmanager_secret_version={}), s.test_no_kind_of_resource_that_carries_a_secret_is_used),
+    ("platform", "aurora/cluster", put("master_password", "${ephemeral.aws_secretsmanager_secret_version.x.secret_string}"), s.test_what_is_read_as_it_passes_ends_in_a_write_only_argument_alone),
+    ("platform", WHOLE, lambda j: j["output"].update(x={"value": "${ephemeral.a.b}"}), s.test_what_is_read_as_it_passes_ends_in_a_write_only_argument_alone),
+    ("platform", "aurora/cluster", put("master_password", "hunter2"), s.test_no_password_is_an_argument),
+    ("platform", "redis/store", put("auth_token", "hunter2"), s.test_no_password_is_an_argument),
+    ("platform", "worker/task/definition", put("container_definitions", json.dumps([{"secrets": [{"name": "X"}]}])), s.test_tasks_are_told_where_a_secret_is_and_not_what_it_is),
+    ("platform", "worker/task/definition", put("container_definitions", json.dumps([{"environment": [{"name": "DB_PASSWORD", "value": "x"}]}])), s.test_tasks_are_told_where_a_secret_is_and_not_what_it_is),
+    ("platform", WHOLE, lambda j: j["variable"].update(database_password={}), s.test_no_variable_and_no_output_is_a_secret),
+    ("platform", WHOLE, lambda j: j["output"].update(api_token={}), s.test_no_variable_and_no_output_is_a_secret),
+    *(("platform", WHOLE, also(kind, {}), a.test_a_suffix_s_stack_holds_nothing_of_the_account_s) for kind in a.ONCE),
+    ("account", "ci/boundary", policy(lambda found: found.pop(-1)), a.test_the_boundary_keeps_the_ci_from_the_account_s_own_things),
+    ("account", "ci/plan-policy", policy(lambda found: found[0]["Action"].append("kinesis:PutRecord")), a.test_what_plans_changes_nothing_but_the_state_s_lock),
+    ("account", "traces", put("type", "NONE"), a.test_traces_are_under_a_key_and_the_gateway_may_log),
+    ("account", "gateway", put("depends_on", []), a.test_traces_are_under_a_key_and_the_gateway_may_log),
+    ("account", "backup", put("resource_type_opt_in_preference", {"EFS": True}), a.test_backups_of_the_database_and_the_files_are_opted_into),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "change", "promise"),
+    BROKEN,
+    ids=[f"{at}-{row[1] or row[0]}" for at, row in enumerate(BROKEN)],
+)
+def test_a_broken_rule_is_noticed(
+    stacks: Stacks, kind: str, path: str, change: Change, promise: Callable[..., None]
+) -> None:
+    whole = stacks("us-east-1", kind)
+    promise(whole)
+    broken = Program(whole.name, whole.text)
+    change(dict_at(broken, path))
+    with pytest.raises((AssertionError, KeyError, ValueError)):
+        promise(broken)
+
+
+def dict_at(program: Program, path: str) -> Body:
+    """The resource whose path this is, or the whole program."""
+    if not path:
+        return program.json
+    (found,) = [one for one in program if one.path == path]
+    return found.body  # type: ignore[return-value]

@@ -1,0 +1,85 @@
+"""Names end in the suffix, everywhere; two suffixes share nothing, and a suffix fits both regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.infra.conftest import ENVIRONMENTS, SUFFIX, Synthesize
+from tests.infra.program import Program, Resource
+
+NAMING = (
+    "alarm_name", "alias", "bucket", "cluster_identifier", "creation_token", "dashboard_name",
+    "deployment_group_name", "function_name", "group_name", "identifier", "name", "replication_group_id",
+    "rule_name", "stage_name", "user_group_id", "user_id", "user_name",
+)  # fmt: skip
+"""Attributes by which AWS knows a thing. A task definition's `family` is one, a parameter group's is not."""
+NAMED_BY_OTHERS = {
+    # what it is called is part of a name of ours already, or of no name space at all
+    ("aws_iam_role_policy", "name"): "inline: it lives inside its role",
+    ("aws_elasticache_user", "user_name"): "every group must hold one user called default",
+    # a domain is a setting, because its owner has to delegate it
+    ("aws_route53_zone", "name"): "the internal domain, private to the VPC",
+    ("aws_route53_record", "name"): "the internal domain, private to the VPC",
+}
+PRESCRIBED = ("/aws/rds/cluster/",)
+"""Log groups that a service names itself, our name in the middle."""
+
+
+def own_names(program: Program) -> Iterator[tuple[Resource, str, str]]:
+    """(resource, attribute, name) of every name that is written in the program and not another resource's."""
+    for resource in program:
+        keys = (*NAMING, "family") if resource.type == "aws_ecs_task_definition" else NAMING
+        for key in keys:
+            value = resource.get(key)
+            if isinstance(value, str) and "${" not in value:
+                yield resource, key, value
+
+
+@pytest.mark.requirement("S-03")
+def test_every_name_ends_in_the_suffix(suffixed: Program) -> None:
+    found = 0
+    for resource, key, value in own_names(suffixed):
+        if (resource.type, key) in NAMED_BY_OTHERS or value.startswith(PRESCRIBED):
+            continue
+        assert value.endswith(f"-{SUFFIX}"), f"{resource.path} {key}: {value}"
+        assert "millrace" in value or value.startswith("mr-"), f"{resource.path} {key}: {value}"
+        found += 1
+    assert found > 3
+
+
+@pytest.mark.requirement("S-03")
+def test_a_name_that_aws_prescribes_still_holds_the_suffix(suffixed: Program) -> None:
+    for resource, _, value in own_names(suffixed):
+        if value.startswith(PRESCRIBED):
+            assert f"-{SUFFIX}/" in value, resource.path
+
+
+@pytest.mark.requirement("S-03")
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_two_suffixes_in_one_region_share_no_name(synthesize: Synthesize, environment: str) -> None:
+    shared = {
+        (resource.type, key, value)
+        for stack in ("millrace-{}", "millrace-registry-{}")
+        for resource, key, value in own_names(synthesize(environment)[stack.format(SUFFIX)])
+        if any((resource.type, key, value) == (other.type, k, v)
+               for other, k, v in own_names(synthesize(environment, "t2")[stack.format("t2")]))
+    }  # fmt: skip
+    assert {(kind, key) for kind, key, _ in shared} <= set(NAMED_BY_OTHERS)
+
+
+@pytest.mark.requirement("S-02")
+@pytest.mark.requirement("S-03")
+def test_one_suffix_in_two_regions_of_an_account_shares_no_name_that_is_not_regional(
+    synthesize: Synthesize,
+) -> None:
+    """Buckets are the world's and roles the account's; the rest is a region's."""
+    names = [
+        {value for resource, _, value in own_names(synthesize(environment)[f"millrace-{SUFFIX}"])
+         if resource.type in ("aws_s3_bucket", "aws_iam_role", "aws_iam_policy", "aws_budgets_budget",
+                              "aws_cloudwatch_dashboard")}
+        for environment in ("eu-central-1", "us-east-1")
+    ]  # fmt: skip
+    assert all(names)
+    assert not names[0] & names[1]
