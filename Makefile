@@ -22,8 +22,8 @@ test: $(VENV)/.dev ## set up and run the tests (under 15 min on 2 cores)
 	$(PYTEST) -m "not long and not account"
 
 .PHONY: test-long
-test-long: $(VENV)/.dev ## only the long runs
-	$(PYTEST) -m "long and not account" --timeout 900
+test-long: $(VENV)/.dev ## only the long runs (PATHS=tests/infra: of these)
+	$(PYTEST) -m "long and not account" --timeout 900 $(PATHS)
 
 .PHONY: test-all
 test-all: test test-long ## the tests and the long runs
@@ -66,6 +66,7 @@ engines: $(VENV)/.dev .tools/cdktn/.ready ## the program with CDKTN in the place
 docs: $(VENV)/.dev ## write docs/settings.md and docs/requirements.md again
 	$(BIN)/python scripts/document_settings.py > docs/settings.md
 	$(BIN)/python scripts/document_requirements.py > docs/requirements.md
+	$(BIN)/python scripts/draw_infrastructure.py > docs/infrastructure.md
 	$(BIN)/python scripts/document_api.py > src/millrace_infra/edge/service.json
 
 .PHONY: lock
@@ -98,6 +99,10 @@ outputs: $(VENV)/.dev ## AWS: write cfn-outputs/flat-outputs.json from the state
 
 destroy: $(VENV)/.dev ## AWS: remove everything of SUFFIX, and say what is left
 	@$(INFRA) $(DESTROY_OPTIONS)
+
+.PHONY: verify-deployed
+verify-deployed: $(VENV)/.dev ## AWS: does what was deployed answer and run
+	$(PYTEST) tests/account -m account
 
 .PHONY: clean
 clean: ## remove what set-up, tests and tools made; the data folder stays

@@ -75,7 +75,7 @@ def diagram(resources: Blocks) -> str:
     shown = [noun for nouns in STAGES.values() for noun in nouns if noun in there]
     lines = ["```mermaid", "flowchart LR"]
     for stage, nouns in STAGES.items():
-        lines.append(f"  subgraph {stage}")
+        lines.append(f'  subgraph column-{stage} ["{stage}"]')  # a column may be called as a part is
         lines += [f"    {noun}" for noun in nouns if noun in there]
         lines.append("  end")
     arrows = {(a, b) for a, b in references(resources) if a in shown and b in shown and a != "observability"}
@@ -134,7 +134,7 @@ def inventory(programs: Mapping[str, Blocks]) -> str:
 def document(programs: Mapping[str, Blocks]) -> str:
     return f"""# The infrastructure, drawn from its program
 
-Written by `make draw`, out of what `make synth` writes for each environment; a test keeps it current.
+Written by `make docs`, out of what `make synth` writes for each environment; a test keeps it current.
 Why each part is as it is: the docstring of its file in `src/millrace_infra/`.
 
 ## Who refers to whom

@@ -77,8 +77,11 @@ def test_checkov_fails_nothing_that_is_not_waived(failures: set[Failure]) -> Non
 
 
 @pytest.mark.requirement("B-12")
-def test_no_waiver_outlives_its_cause(failures: set[Failure]) -> None:
-    assert list(left_over(failures, WAIVERS)) == []
+def test_no_waiver_outlives_its_cause(failures: set[Failure], stacks: Stacks) -> None:
+    """A row with a `part` is asked for where the platform has that part."""
+    parts = {resource.path.partition("/")[0] for resource in stacks("us-east-1", "platform")}
+    asked = [one for one in WAIVERS if one.get("part", "network") in parts]
+    assert list(left_over(failures, asked)) == []
 
 
 def test_checkov_looked_at_everything(scanned: dict[str, Any]) -> None:

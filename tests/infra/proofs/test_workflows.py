@@ -1,0 +1,130 @@
+"""The hosted CI: its steps are make targets that exist, its actions are pinned, and no key lies there.
+
+Not actionlint, which is a Go program that no Python index carries built: what it would find and we could get
+wrong is asserted here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / ".github" / "workflows"
+FILES = sorted(FOLDER.glob("*.yml"))
+OWN = ("./.github/actions/set-up",)
+TRIGGERS = {"push", "pull_request", "schedule", "workflow_dispatch"}
+JOB_KEYS = {
+    "concurrency", "env", "environment", "if", "needs", "permissions", "runs-on", "steps", "strategy",
+    "timeout-minutes",
+}  # fmt: skip
+STEP_KEYS = {"env", "if", "name", "run", "uses", "with"}
+pytestmark = pytest.mark.requirement("S-25")
+
+
+def workflow(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.load(file.read_text(), Loader=yaml.BaseLoader)  # `on` is no truth value
+    return content
+
+
+def steps(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, job in content["jobs"].items():
+        for step in job["steps"]:
+            yield name, step
+
+
+def commands(file: Path) -> Iterator[str]:
+    for _, step in steps(workflow(file)):
+        yield from step.get("run", "").splitlines()
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def asked_for(file: Path) -> set[str]:
+    """Make targets that a workflow runs, those of its matrix included."""
+    named = {found for line in commands(file) for found in re.findall(r"\bmake ([a-z-]+)", line)}
+    for job in workflow(file)["jobs"].values():
+        named |= set(job.get("strategy", {}).get("matrix", {}).get("target", ()))
+    return named
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_workflow_is_well_formed(file: Path) -> None:
+    content = workflow(file)
+    assert set(content["on"]) <= TRIGGERS
+    assert content["permissions"] == {"contents": "read"}, "what a job needs beyond that, it says itself"
+    for job in content["jobs"].values():
+        assert set(job) <= JOB_KEYS
+        assert int(job["timeout-minutes"]) <= 120
+        needs = job.get("needs", [])
+        assert {needs} if isinstance(needs, str) else set(needs) <= set(content["jobs"])
+    for _, step in steps(content):
+        assert set(step) <= STEP_KEYS
+        assert ("run" in step) != ("uses" in step)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_step_is_a_make_target_that_exists(file: Path) -> None:
+    assert asked_for(file)
+    assert asked_for(file) <= targets()
+
+
+@pytest.mark.parametrize("file", [*FILES, ROOT / ".github/actions/set-up/action.yml"], ids=lambda file: file.name)
+def test_every_action_is_pinned_by_its_commit(file: Path) -> None:
+    """A tag can be moved; the comment says which release the commit is."""
+    for line in file.read_text().splitlines():
+        if (found := re.search(r"uses: (\S+)(.*)", line)) and found[1] not in OWN:
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", found[1]), line
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", found[2]), line
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_no_key_lies_at_the_ci_s_host(file: Path) -> None:
+    text = file.read_text()
+    assert "secrets." not in text
+    assert not re.search(r"AKIA|aws[-_]secret", text, re.IGNORECASE)
+    for job in workflow(file)["jobs"].values():
+        signs = job.get("permissions", {}).get("id-token") == "write"
+        assert signs == any("role-to-assume" in step.get("with", {}) for step in job["steps"])
+        assert not signs or job["environment"], "its reviewers let the job through, and the role's trust names it"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_shell_is_given_no_text_that_somebody_outside_wrote(file: Path) -> None:
+    """A branch's or a pull request's name would be run. What a person typed comes through the environment."""
+    for line in commands(file):
+        for inserted in re.findall(r"\$\{\{(.*?)\}\}", line):
+            assert inserted.strip().startswith("matrix."), line
+
+
+def test_the_environments_are_those_whose_tokens_the_roles_take() -> None:
+    from millrace_infra.settings.places import CiSettings
+
+    ci = CiSettings()
+    used = {
+        job["environment"] for file in FILES for job in workflow(file)["jobs"].values() if "environment" in job
+    }
+    assert used == {*ci.plan_environments, *ci.deploy_environments}
+
+
+def test_the_whole_way_is_there() -> None:
+    """Lint, types, tests, synth, scan; plan; deploy, verify, roll back; the nightly destroy."""
+    asked = {file.stem: asked_for(file) for file in FILES}
+    assert asked["check"] >= {"lint", "types", "security", "test", "scan", "synth"}
+    assert asked["plan"] == {"plan"}
+    assert asked["deploy"] == {"preflight", "deploy", "verify-deployed"}
+    assert asked["nightly"] >= {"test-long", "destroy"}
+    assert "failure()" in workflow(FOLDER / "deploy.yml")["jobs"]["roll-back"]["if"]
+
+
+def test_set_up_takes_the_versions_that_the_project_is_tested_with() -> None:
+    action = (ROOT / ".github/actions/set-up/action.yml").read_text()
+    assert 'python-version: "3.11"' in action
+    assert re.search(r"terraform_version: 1\.1[1-9]\.\d+", action)
