@@ -26,7 +26,7 @@ PROGRAM: Final = Program(
     start_s=120,  # the live view fills from the real-time store before the API is ready
     stop_s=45,  # open requests get the 29 s that API Gateway waits, then the door empties its buffers
     variables={
-        ENV_API_HOST: "0.0.0.0",  # nosec B104: the security group decides who reaches it
+        ENV_API_HOST: "0.0.0.0",  # the security group decides who reaches it  # nosec B104
         ENV_API_PORT: str(API_PORT),
         ENV_TLS_FOLDER: f"{SCRATCH_FOLDER}/tls",
     },

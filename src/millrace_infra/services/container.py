@@ -11,7 +11,7 @@ from millrace.names import SERVICE_COLLECTOR
 USER: Final = "10001:10001"
 """Made by the image; the access points of the shared file system know it by this number."""
 SCRATCH_VOLUME: Final = "scratch"
-SCRATCH_FOLDER: Final = "/tmp"  # nosec B108: a volume of the task, nobody else's
+SCRATCH_FOLDER: Final = "/tmp"  # a volume of the task, nobody else's  # nosec B108
 SHARED_VOLUME: Final = "shared"
 SHARED_FOLDER: Final = "/mnt/shared"
 STOP_S_MAX: Final = 120

@@ -40,7 +40,7 @@ PROGRAM: Final = Program(
     start_s=60,
     stop_s=30,  # a page's web socket is closed and opened again elsewhere
     variables={
-        ENV_DASHBOARD_HOST: "0.0.0.0",  # nosec B104: the security group decides who reaches it
+        ENV_DASHBOARD_HOST: "0.0.0.0",  # the security group decides who reaches it  # nosec B104
         ENV_DASHBOARD_PORT: str(DASHBOARD_PORT),
         ENV_TLS_FOLDER: f"{SCRATCH_FOLDER}/tls",
     },

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.infra.conftest import ENVIRONMENTS, FOLDER
-from tests.infra.cycle.deployment import Aws, Deployment, missing, secrets_of, with_certificate
+from tests.infra.cycle.deployment import Aws, Deployment, missing, secrets_of, with_what_exists
 from tests.infra.cycle.differences import Difference, differences
 from tests.infra.cycle.inventory import inventory
 from tests.infra.emulator.server import emulator
@@ -28,8 +28,8 @@ def aws() -> Iterator[Aws]:
 
 @pytest.fixture(scope="session")
 def settings(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The environments, as they are but for their certificates."""
-    return with_certificate(aws, FOLDER, tmp_path_factory.mktemp("environments"))
+    """The environments, as they are but for what they expect to exist."""
+    return with_what_exists(aws, FOLDER, tmp_path_factory.mktemp("environments"))
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,8 @@ class Aws:
             manager.create_secret(Name=name, SecretString=value)
 
 
-def with_certificate(aws: Aws, source: Path, place: Path) -> Path:
-    """The environments' settings, their certificates exchanged for one that the emulator holds."""
+def with_what_exists(aws: Aws, source: Path, place: Path) -> Path:
+    """The environments' settings, their certificate and transit gateway exchanged for those that the emulator holds."""
     place.mkdir(parents=True, exist_ok=True)
     for file in source.glob("*.yaml"):
         content = yaml.safe_load(file.read_text())
@@ -85,6 +85,9 @@ def with_certificate(aws: Aws, source: Path, place: Path) -> Path:
             Certificate=certificate, PrivateKey=key
         )
         content["edge"]["certificate_arn"] = imported["CertificateArn"]
+        if content["network"].get("transit_gateway_id"):
+            made = aws.client("ec2", content["region"]).create_transit_gateway()
+            content["network"]["transit_gateway_id"] = made["TransitGateway"]["TransitGatewayId"]
         (place / file.name).write_text(yaml.safe_dump(content))
     return place
 
