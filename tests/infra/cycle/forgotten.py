@@ -48,6 +48,12 @@ FORGOTTEN: Final[tuple[Forgotten, ...]] = (
         "enforce_security_group_inbound_rules_on_private_link_traffic",
         "moto does not keep it",
     ),
+    Forgotten(
+        "aws_s3_bucket_replication_configuration.*",
+        "rule.source_selection_criteria",
+        "moto does not keep it",
+        everywhere=False,  # only where the archive has a second copy
+    ),
 )
 
 
