@@ -125,5 +125,5 @@ $(VENV)/.dev: requirements/dev.txt | $(BIN)/python
 # Tools whose own pins do not go with ours: an environment for each, out of a lock of its own.
 .tools/%/.ready: requirements/tools/%.txt | $(BIN)/python
 	$(PYTHON) -m venv .tools/$*
-	.tools/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r $<
+	.tools/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r $<
 	@touch $@

@@ -14,11 +14,12 @@ DELETION_WINDOW_DAYS: Final = 7
 """The shortest that KMS offers: what `destroy` leaves is gone in a week."""
 _USE: Final = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey")
 _USE_FOR_SERVICES: Final = (*_USE, "kms:DescribeKey")
-_ADMINISTER: Final = (
+ADMINISTER: Final = (
     "kms:Create*", "kms:Describe*", "kms:Enable*", "kms:List*", "kms:Put*", "kms:Update*", "kms:Revoke*",
     "kms:Disable*", "kms:Get*", "kms:Delete*", "kms:TagResource", "kms:UntagResource",
     "kms:ScheduleKeyDeletion", "kms:CancelKeyDeletion", "kms:RotateKeyOnDemand",
 )  # fmt: skip
+"""What the account may do with a key of ours, and no more: it manages the key, it does not use it."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _policy(environment: Environment, purpose: Purpose) -> list[Statement]:
     account = environment.settings.account_id
     region = environment.region
     own_account = {"AWS": f"arn:aws:iam::{account}:root"}
-    statements = [Statement(_ADMINISTER, ("*",), principals=own_account)]
+    statements = [Statement(ADMINISTER, ("*",), principals=own_account)]
     if purpose.via:
         via = [f"{service}.{region}.amazonaws.com" for service in purpose.via]
         caller: Condition = {"StringEquals": {"kms:ViaService": via, "kms:CallerAccount": account}}

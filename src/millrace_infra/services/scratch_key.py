@@ -10,15 +10,10 @@ from __future__ import annotations
 from typing import Final
 
 from millrace_infra.policy import Condition, Statement, document
-from millrace_infra.security import DELETION_WINDOW_DAYS
+from millrace_infra.security import ADMINISTER, DELETION_WINDOW_DAYS
 from millrace_infra.settings import Environment
 from millrace_infra.terraform import Construct, KmsAlias, KmsKey
 
-_ADMINISTER: Final = (
-    "kms:Create*", "kms:Describe*", "kms:Enable*", "kms:List*", "kms:Put*", "kms:Update*", "kms:Revoke*",
-    "kms:Disable*", "kms:Get*", "kms:Delete*", "kms:TagResource", "kms:UntagResource",
-    "kms:ScheduleKeyDeletion", "kms:CancelKeyDeletion", "kms:RotateKeyOnDemand",
-)  # fmt: skip
 _FARGATE: Final = {"Service": "fargate.amazonaws.com"}
 
 
@@ -52,7 +47,7 @@ def _statements(account_id: str, cluster_name: str) -> list[Statement]:
     disk: Condition = {"StringEquals": cluster}
     grant: Condition = {**disk, "ForAllValues:StringEquals": {"kms:GrantOperations": ["Decrypt"]}}
     return [
-        Statement(_ADMINISTER, ("*",), principals={"AWS": f"arn:aws:iam::{account_id}:root"}),
+        Statement(ADMINISTER, ("*",), principals={"AWS": f"arn:aws:iam::{account_id}:root"}),
         Statement(("kms:GenerateDataKeyWithoutPlaintext",), ("*",), disk, principals=_FARGATE),
         Statement(("kms:CreateGrant",), ("*",), grant, principals=_FARGATE),
     ]
