@@ -23,6 +23,8 @@ from moto.core.routing import get_service_router
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
 
+from tests.infra.emulator.repeats import Answer, Repeats
+
 ACCOUNT_ID: Final = "123456789012"
 _SCOPE: Final = re.compile(r"Credential=[^/]+/\d+/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
 _MODEL_NAME: Final = {"monitoring": "cloudwatch", "elasticfilesystem": "efs"}
@@ -84,18 +86,29 @@ class Dispatcher:
     def __init__(self, moto: Application) -> None:
         self._moto = moto
         self._lock = threading.Lock()
+        self._repeats = Repeats()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         with self._lock:
-            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            environ["wsgi.input"] = BytesIO(body)
-            answer = _added(environ)
+            answer = self._repeats.known(environ)
             if answer is None:
-                environ["wsgi.input"] = BytesIO(body)
-                return list(self._moto(environ, start_response))
+                answer = self._answer(environ)
+                self._repeats.keep(environ, answer)
         status, headers, content = answer
-        start_response(f"{status} -", [*headers.items(), ("Content-Length", str(len(content)))])
-        return [content]
+        start_response(status, headers)
+        return content
+
+    def _answer(self, environ: dict[str, Any]) -> Answer:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = BytesIO(body)
+        added = _added(environ)
+        if added is not None:
+            code, headers, content = added
+            return f"{code} -", [*headers.items(), ("Content-Length", str(len(content)))], [content]
+        environ["wsgi.input"] = BytesIO(body)
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+        written = list(self._moto(environ, lambda status, headers, *_: started.append((status, headers))))
+        return (*started[-1], written)
 
 
 def _added(environ: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:

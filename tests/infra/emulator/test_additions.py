@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ClientError
 
 from tests.infra.emulator.conftest import Client
@@ -43,6 +45,26 @@ def test_every_addition_names_a_call_that_aws_has() -> None:
 def test_a_call_that_breaks_aws_own_model_is_refused(client: Client) -> None:
     xray = client("xray")
     assert refused(xray.put_encryption_config, Type="NOTHING") == "ValidationException"
+
+
+def test_a_call_that_its_sdk_sends_again_is_carried_out_once(client: Client) -> None:
+    """As after a broken connection: the SDK saw no answer, the emulator had carried the call out."""
+    budgets = client("budgets")
+    number = str(uuid.uuid4())
+    attempts = iter((1, 2))
+
+    def numbered(request: AWSPreparedRequest, **_: Any) -> None:
+        request.headers["amz-sdk-invocation-id"] = number
+        request.headers["amz-sdk-request"] = f"attempt={next(attempts)}"
+
+    budgets.meta.events.register("before-send.budgets.CreateBudget", numbered)
+    limit = {"Amount": "1", "Unit": "USD"}
+    budget = {"BudgetName": "twice", "TimeUnit": "MONTHLY", "BudgetType": "COST", "BudgetLimit": limit}
+    arguments = {"AccountId": "123456789012", "Budget": budget}
+    budgets.create_budget(**arguments)
+    budgets.create_budget(**arguments)
+    budgets.meta.events.unregister("before-send.budgets.CreateBudget", numbered)
+    assert refused(budgets.create_budget, **arguments) == "DuplicateRecordException"
 
 
 def test_a_trace_group_is_kept_until_it_is_deleted_and_in_its_region_only(client: Client) -> None:
