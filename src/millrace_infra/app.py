@@ -18,7 +18,8 @@ from millrace_infra.network import Network
 from millrace_infra.observability.logs import Logs
 from millrace_infra.observability.observability import Observability
 from millrace_infra.registry import Registry
-from millrace_infra.secrets import ExistingSecrets
+from millrace_infra.rotation import Rotation
+from millrace_infra.secrets import ROTATED, ExistingSecrets
 from millrace_infra.security import Keys
 from millrace_infra.services import (
     ApiScaling,
@@ -86,10 +87,15 @@ class Platform(Stack):
         self.entry = Entry(self, "entry", environment=e, network=self.network)
         self.cluster = cluster = Cluster(self, "cluster", environment=e, logs=self.logs)
         self.gateway = Gateway(self, "gateway", environment=e, entry=self.entry, logs=self.logs)
+        self.rotation = Rotation(
+            self, "rotation", environment=e, keys=self.keys, network=self.network, secrets=self.secrets,
+            logs=self.logs, database=self.database, usage_plan_id=self.gateway.usage_plan_id,
+        )  # fmt: skip
         self.watch = Observability(
             self, "observability", environment=e, keys=self.keys, logs=self.logs, network=self.network,
             secrets=self.secrets, stream=self.stream, database=self.database, storage=self.storage,
-            backup=self.backup, entry=self.entry, cluster=cluster, gateway=self.gateway, functions={},
+            backup=self.backup, entry=self.entry, cluster=cluster, gateway=self.gateway,
+            functions=self.rotation.functions, undelivered={"rotation": self.rotation.undelivered},
         )  # fmt: skip
         images = Images(self, "images", environment=e)
         self.worker = WorkerService(

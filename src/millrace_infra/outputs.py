@@ -1,6 +1,6 @@
 """What a deployment tells those who come after it: flat names, in `cfn-outputs/flat-outputs.json`.
 
-`make deploy` starts the migration and the deployments by these, and integration tests find the platform by them.
+`make deploy` starts the migration, the first rotation and the deployments by these, and integration tests find the platform by them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from millrace.names import SERVICE_API, SERVICE_DASHBOARD, SERVICE_MIGRATE
 from millrace_infra.deployment import BlueGreen
 from millrace_infra.network import API_PORT, DASHBOARD_PORT, Network
+from millrace_infra.secrets import ExistingSecrets
 from millrace_infra.services import ApiService, Cluster, DashboardService, MigrateTask, WorkerService
+from millrace_infra.sinks.aurora import Aurora
 from millrace_infra.terraform import Construct, TerraformOutput
 
 PORTS = {SERVICE_API: API_PORT, SERVICE_DASHBOARD: DASHBOARD_PORT}
@@ -31,6 +33,14 @@ def migration(cluster: Cluster, task: MigrateTask, network: Network) -> dict[str
         "migrate_task_definition_arn": task.task_definition_arn,
         "migrate_subnet_ids": network.private_subnet_ids,
         "migrate_security_group_id": network.security_group(SERVICE_MIGRATE),
+    }
+
+
+def rotation(secrets: ExistingSecrets, fields: Sequence[str], database: Aurora) -> dict[str, Value]:
+    """What the first rotation needs: whose, and since when the database is there."""
+    return {
+        "rotated_secret_arns": [secrets.arn(field) for field in fields],
+        "database_cluster": database.cluster_identifier,
     }
 
 

@@ -62,7 +62,7 @@ class Place:
 
 
 class Rotation(Construct):
-    """The three rotations of one suffix. `functions`: field of the secret -> name of its function."""
+    """The three rotations of one suffix. `functions`: `rotate-database-user` -> its name, for each of them."""
 
     def __init__(
         self,
@@ -83,8 +83,8 @@ class Rotation(Construct):
         inside = Place(network.private_subnet_ids, network.security_group(_PARTY))
         # the control plane of API Gateway has no end point: where nothing leaves the VPC, this one is outside of it
         keys_place = Place() if environment.settings.network.egress == "endpoints" else inside
-        self.functions = {
-            "database_user": self._make(
+        made = (
+            self._make(
                 "database_user", inside,
                 {
                     words.ENV_DATABASE_HOST: database.endpoint,
@@ -93,8 +93,8 @@ class Rotation(Construct):
                 },
                 {"master": [secrets.read("database_master"), secrets.decrypt("database_master")]},
             ),
-            "api_signing": self._make("api_signing", inside, {}, {}),
-            "api_keys": self._make(
+            self._make("api_signing", inside, {}, {}),
+            self._make(
                 "api_keys", keys_place,
                 {
                     words.ENV_USAGE_PLAN_ID: usage_plan_id,
@@ -103,15 +103,17 @@ class Rotation(Construct):
                 },
                 {"api-keys": _make_keys(environment, usage_plan_id)},
             ),
-        }  # fmt: skip
+        )  # fmt: skip
+        self.functions = {f"rotate-{function.node.id}": function.name for function in made}
 
     @property
-    def dead_letter_queue_name(self) -> str:
+    def undelivered(self) -> str:
+        """Name of the queue for what Lambda could not hand over."""
         return self._undelivered.name
 
     def _make(
         self, field: str, place: Place, variables: Mapping[str, str], grants: Mapping[str, list[Statement]]
-    ) -> str:
+    ) -> RotationFunction:
         environment, keys, secrets, logs = self._parts
         own: dict[str, list[Statement]] = {
             "secret": _rotate(secrets, field),
@@ -133,7 +135,7 @@ class Rotation(Construct):
             undelivered_arn=self._undelivered.arn,
             variables={VARIABLES[field]: secrets.arn(field), **variables},
             grants=own | dict(grants),
-        ).name
+        )
 
 
 class RotationFunction(Construct):

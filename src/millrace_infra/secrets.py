@@ -23,6 +23,9 @@ VARIABLES: Final[Mapping[str, str]] = {
 }
 """Field of `SecretNames` -> the variable that carries its address to a task."""
 
+ROTATED: Final = ("database_user", "api_signing", "api_keys")
+"""The fields of those that are rotated; `function_build` has a function for each."""
+
 
 class ExistingSecrets(Construct):
     """The addresses of the platform's secrets, by the field that names them in the settings."""

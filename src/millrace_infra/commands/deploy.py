@@ -1,4 +1,4 @@
-"""`deploy`: registry, images, platform, migration, deployments, outputs: one command, safe to repeat."""
+"""`deploy`: registry, images, platform, migration, rotation, deployments, outputs: one command, safe to repeat."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from millrace_infra.settings import Environment
 
 
 def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
-    """Deploy an environment, migrate its database, move traffic, and write cfn-outputs/flat-outputs.json.
+    """Deploy an environment, migrate its database, rotate its secrets once, move traffic, and write cfn-outputs/flat-outputs.json.
 
     The images are named by MILLRACE_IMAGE_WORKER, _API, _DASHBOARD and _COLLECTOR, each by digest.
     """
+    from millrace_infra.first_rotation import FirstRotation
     from millrace_infra.images import chosen_sources, copy_all
     from millrace_infra.rollout import Rollout
     from millrace_infra.session import client_of
@@ -36,6 +37,7 @@ def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
         outputs = terraform.outputs()
     rollout = Rollout(outputs, client, typer.echo)
     rollout.migrate()
+    FirstRotation(outputs, client, typer.echo).run()
     rollout.roll_out()
     typer.echo(f"outputs: {write_outputs(outputs)}")
 

@@ -24,13 +24,12 @@ from millrace_infra.observability.logs import Logs
 from millrace_infra.observability.topics import Topics
 from millrace_infra.observability.tracing import Tracing
 from millrace_infra.observability.watched import (
-    ROTATED,
     Watched,
     cache_nodes,
     database_instances,
     service_names,
 )
-from millrace_infra.secrets import ExistingSecrets
+from millrace_infra.secrets import ROTATED, ExistingSecrets
 from millrace_infra.security import PURPOSES, Keys
 from millrace_infra.services import Cluster
 from millrace_infra.settings import Environment
@@ -41,7 +40,9 @@ from millrace_infra.terraform import Construct, LbTargetGroup, NatGateway
 
 
 class Observability(Construct):
-    """`alarms.stopping(service)` and `topics[severity]` are for others. `functions`: noun -> function's name."""
+    """`alarms.stopping(service)` and `topics[severity]` are for others. `functions`, `undelivered`: noun -> name
+    of the function, of the queue for what it was not handed.
+    """
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Observability(Construct):
         cluster: Cluster,
         gateway: Gateway,
         functions: Mapping[str, str],
+        undelivered: Mapping[str, str],
     ) -> None:
         super().__init__(scope, id)
         self.topics = Topics(self, "topics", environment=environment, key=keys["alarms"])
@@ -91,7 +93,7 @@ class Observability(Construct):
             collector_log_group=logs.group(SERVICE_COLLECTOR).name,
             topics=self.topics.names,
             event_rules=events.rule_names,
-            dead_letter_queues=events.dead_letter_queues,
+            dead_letter_queues={**events.dead_letter_queues, **undelivered},
             functions=functions,
             nat_gateways=_nat_gateways(network),
         )

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from millrace.names import SERVICE_API, SERVICE_DASHBOARD, SERVICE_WORKER
+from millrace_infra.secrets import ROTATED
 from millrace_infra.settings import Environment
 
 SERVICES: Final = (SERVICE_WORKER, SERVICE_API, SERVICE_DASHBOARD)
 SINKS: Final = ("postgres", "redis", "archive")
 """The sinks of `telemetry.SINKS` that a deployment has."""
-ROTATED: Final = ("database_user", "api_signing", "api_keys")
-"""The secrets that are rotated, as the settings call them."""
 
 
 def _same(names: tuple[str, ...]) -> dict[str, str]:

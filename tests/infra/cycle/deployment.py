@@ -26,6 +26,7 @@ from millrace_infra.settings import Environment, load
 from millrace_infra.terraform_run import Terraform, stack
 from tests.infra.emulator.server import CREDENTIALS
 
+DOMAINS = ("domain", "internal_domain")
 IMAGES = ("worker", "api", "dashboard", "collector")
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/millrace-{name}@sha256:" + "0" * 64
 
@@ -74,12 +75,17 @@ class Aws:
             manager.create_secret(Name=name, SecretString=value)
 
 
-def with_what_exists(aws: Aws, source: Path, place: Path) -> Path:
-    """The environments' settings, their certificate exchanged for one that the emulator holds."""
+def with_what_exists(aws: Aws, source: Path, place: Path, *, suffix: str = "") -> Path:
+    """The environments' settings, their certificate exchanged for one that the emulator holds.
+
+    A domain belongs to one deployment: with `suffix`, the settings are a neighbour's, under domains of its own.
+    """
     place.mkdir(parents=True, exist_ok=True)
     for file in source.glob("*.yaml"):
         content = yaml.safe_load(file.read_text())
-        domains = [content["edge"][name] for name in ("domain", "internal_domain")]
+        if suffix:
+            content["edge"] |= {name: f"{suffix}-{content['edge'][name]}" for name in DOMAINS}
+        domains = [content["edge"][name] for name in DOMAINS]
         certificate, key = self_signed(domains)
         imported = aws.client("acm", content["region"]).import_certificate(
             Certificate=certificate, PrivateKey=key

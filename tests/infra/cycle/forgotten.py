@@ -48,6 +48,8 @@ FORGOTTEN: Final[tuple[Forgotten, ...]] = (
         "enforce_security_group_inbound_rules_on_private_link_traffic",
         "moto does not keep it",
     ),
+    Forgotten("aws_lambda_function.*", "dead_letter_config", "moto does not keep it"),
+    Forgotten("aws_lambda_function.*", "logging_config", "moto does not keep it"),
     Forgotten(
         "aws_s3_bucket_replication_configuration.*",
         "rule.source_selection_criteria",

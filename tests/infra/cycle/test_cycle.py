@@ -32,6 +32,10 @@ def test_one_destroy_leaves_nothing_of_ours(cycle: Cycle) -> None:
     assert left_behind.unexplained(cycle.left) == []
 
 
+def test_what_is_said_to_be_left_is_left(cycle: Cycle) -> None:
+    assert left_behind.outdated(cycle.left) == []
+
+
 @pytest.mark.requirement("S-04")
 def test_keys_are_left_pending_deletion_only(cycle: Cycle, aws: Aws) -> None:
     kms = aws.client("kms", cycle.deployment.environment.region)

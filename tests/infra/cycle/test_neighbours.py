@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.infra.conftest import FOLDER
 from tests.infra.cycle import forgotten
-from tests.infra.cycle.deployment import Aws, Deployment, secrets_of
+from tests.infra.cycle.deployment import Aws, Deployment, secrets_of, with_what_exists
 from tests.infra.cycle.differences import Difference, differences
 from tests.infra.cycle.inventory import inventory
 
@@ -26,7 +27,6 @@ STORES = (
 )  # fmt: skip
 
 
-@pytest.mark.skip(reason="a domain belongs to one suffix: the second needs settings of its own")
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 @pytest.mark.requirement("S-03")
@@ -34,9 +34,10 @@ STORES = (
 def test_one_suffix_destroyed_leaves_the_other_whole_and_an_upgrade_replaces_no_store_of_it(
     aws: Aws, settings: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    theirs = with_what_exists(aws, FOLDER, tmp_path_factory.mktemp("neighbour"), suffix="goes")
     kept, gone = (
-        Deployment(aws, "dev", suffix, folder=tmp_path_factory.mktemp(suffix), settings=settings)
-        for suffix in ("stays", "goes")
+        Deployment(aws, "dev", suffix, folder=tmp_path_factory.mktemp(suffix), settings=where)
+        for suffix, where in (("stays", settings), ("goes", theirs))
     )
     for deployment in (kept, gone):
         aws.prepare(deployment.environment, secrets_of(deployment.environment))

@@ -53,6 +53,7 @@ def emulator() -> Iterator[str]:
 def serve() -> None:
     import logging
 
+    from moto.core.config import default_user_config
     from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
@@ -60,6 +61,8 @@ def serve() -> None:
     from tests.infra.emulator.dispatch import Dispatcher
 
     additions.load()
+    # no function is invoked here: ministack's tests and those of the rotation do
+    default_user_config["lambda"] = {"use_docker": False}
     logging.getLogger("werkzeug").setLevel(os.environ.get("EMULATOR_LOG", "ERROR"))
     moto = DomainDispatcherApplication(create_backend_app)
     server = make_server("127.0.0.1", 0, Dispatcher(moto), threaded=True, request_handler=MotoRequestHandler)

@@ -57,6 +57,7 @@ def compose(environment: Environment, *, outdir: str) -> App:
         cluster=Cluster(stack, "cluster", **e, logs=logs),
         gateway=GATEWAY,
         functions=FUNCTIONS,
+        undelivered={"rotation": "millrace-rotation-undelivered-t1"},
     )
     for service in ("worker", "api", "dashboard"):
         TerraformOutput(stack, f"{service}-stops", value=watch.alarms.stopping(service))

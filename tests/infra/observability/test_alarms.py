@@ -17,7 +17,8 @@ from millrace.errors import SettingError
 from millrace_infra.observability.alarm_row import OPERATORS
 from millrace_infra.observability.alarm_table import ROWS
 from millrace_infra.observability.series import OURS, Series
-from millrace_infra.observability.watched import ROTATED, SINKS
+from millrace_infra.observability.watched import SINKS
+from millrace_infra.secrets import ROTATED
 from millrace_infra.settings import load
 from tests.infra.conftest import FOLDER, SUFFIX
 from tests.infra.observability.alarms import (
