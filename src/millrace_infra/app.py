@@ -171,6 +171,7 @@ class Platform(Stack):
             "api_public_name": self.gateway.public_name,
         }
         told |= outputs.migration(self.cluster, self.migrate, self.network)
+        told |= outputs.rotation(self.secrets, ROTATED, self.database)
         outputs.write(self, told | outputs.services(running, self.deployment))
 
 

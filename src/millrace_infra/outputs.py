@@ -1,6 +1,7 @@
 """What a deployment tells those who come after it: flat names, in `cfn-outputs/flat-outputs.json`.
 
-`make deploy` starts the migration, the first rotation and the deployments by these, and integration tests find the platform by them.
+`make deploy` starts the migration, the first rotation and the deployments by these, and integration tests find the
+platform by them.
 """
 
 from __future__ import annotations

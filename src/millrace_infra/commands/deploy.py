@@ -13,8 +13,9 @@ from millrace_infra.settings import Environment
 
 
 def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
-    """Deploy an environment, migrate its database, rotate its secrets once, move traffic, and write cfn-outputs/flat-outputs.json.
+    """Deploy an environment: migrate its database, rotate its secrets once, move traffic.
 
+    Writes cfn-outputs/flat-outputs.json.
     The images are named by MILLRACE_IMAGE_WORKER, _API, _DASHBOARD and _COLLECTOR, each by digest.
     """
     from millrace_infra.first_rotation import FirstRotation

@@ -221,3 +221,14 @@ def test_every_name_ends_in_the_suffix_and_no_block_is_empty(program: Program) -
             if one.type != "aws_iam_role_policy" and isinstance(one.get(key), str) and "${" not in one[key]:
                 assert one[key].endswith(f"-{SUFFIX}")
         assert not [key for key, value in one.body.items() if value in ({}, [{}])]
+
+
+@pytest.mark.requirement("S-11")
+def test_the_platform_has_the_rotations_and_says_what_is_to_be_rotated_first(platform: Program) -> None:
+    rotated = {one["secret_id"] for one in platform.of("aws_secretsmanager_secret_rotation")}
+    assert set(platform.json["output"]["rotated_secret_arns"]["value"]) == rotated
+    assert len(rotated) == len(ROTATED)
+    assert platform.json["output"]["database_cluster"]["value"]
+    alarms = platform.of("aws_cloudwatch_metric_alarm")
+    watched = {one.get("dimensions", {}).get("FunctionName") for one in alarms}
+    assert {f"millrace-rotate-{noun}-{SUFFIX}" for noun in ROTATED} <= watched
