@@ -79,6 +79,8 @@ class Due:
     due_us: int
     frames: list[Frame]
     readings: int
+    late: int = 0
+    """Of the readings, those that come behind newer ones of their tag on purpose, and are not bad."""
 
 
 @dataclass(slots=True)
@@ -146,7 +148,8 @@ class Workload:
                 )
             )  # fmt: skip
             seqs[source] += 1
-        return Due(due_us, frames, edges[-1] - edges[0])
+        late = columns.late[edges[0] : edges[-1]] & ~columns.bad[edges[0] : edges[-1]]
+        return Due(due_us, frames, edges[-1] - edges[0], int(late.sum()))
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
