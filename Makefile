@@ -49,6 +49,7 @@ security: $(VENV)/.dev ## bandit over what is shipped
 .PHONY: bench-small
 bench-small: $(VENV)/.dev ## the micro benchmarks at a small size, two minutes or so
 	$(BIN)/python -m benchmarks.micro.decode
+	$(BIN)/python -m benchmarks.micro.frames sources-1000
 	$(BIN)/python -m benchmarks.micro.kernels --tags 1000 10000 --rounds 20
 	$(BIN)/python -m benchmarks.micro.append
 	$(BIN)/python -m benchmarks.micro.archive --minutes 3

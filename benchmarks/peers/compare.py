@@ -162,7 +162,8 @@ def postgres_cpu_s() -> float:
     return total
 
 
-def main() -> None:
+def main() -> int:
+    """Exit code 1 where an engine's rows are not the reference's."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -193,6 +194,7 @@ def main() -> None:
             if not arguments.engines or name in arguments.engines
         ]
     show([asdict(outcome) for outcome in outcomes], outcomes, as_json=arguments.json)
+    return 0 if all(outcome.equal for outcome in outcomes) else 1
 
 
 def show(rows: list[dict[str, Any]], outcomes: list[Outcome], *, as_json: bool) -> None:
@@ -210,4 +212,4 @@ def show(rows: list[dict[str, Any]], outcomes: list[Outcome], *, as_json: bool) 
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -48,7 +48,7 @@ def main() -> int:
     if chosen.record:
         with HISTORY.open("a") as history:
             history.write(json.dumps(report) + "\n")
-    return 0 if report["verify"] == "equal" and not report["account"]["lost"] else 1
+    return 0 if report["verify"] == "equal" and not report["lost"] else 1
 
 
 def measure(name: str, seconds: float, warm_up: float, shards: int, home: Path) -> dict[str, Any]:
@@ -71,7 +71,8 @@ def measure(name: str, seconds: float, warm_up: float, shards: int, home: Path) 
         stream = ValkeyStream(endpoints["stream_url"], shard_count=shards, bytes_max=2 * 1024**3)
         publish(endpoints["postgres_url"], stream, load.model, made_by="benchmark")
         stream.close()
-        found = run(load, endpoints, up.pid, seconds, warm_up)
+        ran = run(load, endpoints, up.pid, seconds, warm_up)
+        counted = recount(environ)
         return {
             "workload": name,
             "seconds": seconds,
@@ -79,8 +80,9 @@ def measure(name: str, seconds: float, warm_up: float, shards: int, home: Path) 
             "shards": shards,
             "machine": f"{os.cpu_count()} cores, {machine_of.machine()}, Python {machine_of.python_version()}",
             "durability": durability(endpoints["postgres_url"], endpoints["stream_url"]),
-            **found,
-            **recount(environ, endpoints, found["sent"]),
+            **ran,
+            **counted,
+            **beside_what_was_sent(counted, ran["sent"], endpoints),
         }
     finally:
         up.terminate()
@@ -126,10 +128,8 @@ def run(
     }
 
 
-def recount(environ: dict[str, str], endpoints: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
-    """What the stores hold beside what was sent. `late_found` above `late_sent` would be readings that came behind
-    newer ones of their tag though they were sent in order; below, some that were sent late had none before them yet.
-    """
+def recount(environ: dict[str, str]) -> dict[str, Any]:
+    """What `verify` says, and its totals where it says equal."""
     done = subprocess.run(
         [sys.executable, "-m", "millrace.cli", "verify", "--timeout-s", "240", "--json"],
         env=environ, capture_output=True, timeout=400,
@@ -138,9 +138,23 @@ def recount(environ: dict[str, str], endpoints: dict[str, Any], sent: dict[str, 
         return {"verify": done.stdout.decode()[-2000:] + done.stderr.decode()[-2000:]}
     report = json.loads(done.stdout)
     counts = {name: report[name] for name in ("received", "duplicate", "rejected", "applied", "archived")}
-    lateness = {"late_sent": sent["late"], "late_found": late(endpoints)}
-    lost = sent["readings"] - report["received"] + report["duplicate"]
-    return {"verify": "equal", "account": counts | lateness | {"lost": lost}}
+    return {"verify": "equal", "account": counts}
+
+
+def beside_what_was_sent(
+    found: dict[str, Any], sent: dict[str, Any], endpoints: dict[str, Any]
+) -> dict[str, Any]:
+    """Readings that were sent and are nowhere. `late_found` above `late_sent` would be readings that came behind
+    newer ones of their tag though they were sent in order; below, some that were sent late had none before them yet.
+    """
+    if "account" not in found:
+        return {}
+    account = found["account"]
+    return {
+        "lost": sent["readings"] - account["received"] + account["duplicate"],
+        "late_sent": sent["late"],
+        "late_found": late(endpoints),
+    }
 
 
 def late(endpoints: dict[str, Any]) -> int:
