@@ -82,7 +82,7 @@ def side_by_side(endpoints: dict[str, Any], rate: int, seconds: float) -> dict[s
     )  # fmt: skip
     first_line(producer, "ready")
     follower = client(
-        "follower", "--api-url", endpoints["api_url"], "--token", token, "--seconds", str(seconds + 10),
+        "follower", "--api-url", endpoints["api_url"], f"--token={token}", "--seconds", str(seconds + 10),
         "--warm-up", "10", *(load.paths[tag] for tag in load.followed(FOLLOWED)),
     )  # fmt: skip
     first_line(follower, "following")

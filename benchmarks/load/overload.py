@@ -93,7 +93,7 @@ def phases(chosen: argparse.Namespace, endpoints: dict[str, Any], root: int) -> 
         ("after", chosen.capacity / 2, chosen.around),
     ):
         follower = client(
-            "follower", "--api-url", endpoints["api_url"], "--token", token, "--seconds", str(seconds),
+            "follower", "--api-url", endpoints["api_url"], f"--token={token}", "--seconds", str(seconds),
             "--warm-up", str(min(5.0, seconds / 3)), *(path for one in sources for path in one.paths[:2]),
         )  # fmt: skip
         first_line(follower, "following")

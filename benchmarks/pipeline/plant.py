@@ -102,7 +102,7 @@ def run(
     )  # fmt: skip
     until = ["--seconds", str(seconds), "--warm-up", str(warm_up)]
     first_line(producer, "ready")
-    visible = client("follower", "--api-url", endpoints["api_url"], "--token", token, *until, *followed)
+    visible = client("follower", "--api-url", endpoints["api_url"], f"--token={token}", *until, *followed)
     first_line(visible, "following")
     durable = client("committed", "--postgres-url", endpoints["postgres_url"], *until, *critical)
     assert producer.stdin is not None

@@ -89,7 +89,8 @@ class DataFolder:
         if settings.api_token:
             write_private(file, settings.api_token)
         elif not file.exists() or not file.read_text().strip():
-            write_private(file, secrets.token_urlsafe(24))
+            # hex: one in 64 of the URL-safe ones begins with a dash, which every command takes for an option
+            write_private(file, secrets.token_hex(24))
         return file.read_text().strip()
 
     def secret(self, name: str) -> str:
