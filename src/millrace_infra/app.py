@@ -113,7 +113,9 @@ class Platform(Stack):
         )
         self.migrate = MigrateTask(
             self, "migrate", environment=e, logs=self.logs, images=images,
-            variables=self.database.environment(names.DATABASE_MIGRATE),
+            variables={
+                **self.database.environment(names.DATABASE_MIGRATE), **self.secrets.environment("database_master"),
+            },
         )
         WorkerScaling(
             self, "worker-scaling", environment=e, cluster=cluster, worker=self.worker,
@@ -153,7 +155,9 @@ class Platform(Stack):
         self.dashboard.task_role.allow(
             "secrets", self.secrets.read("dashboard_oidc"), self.secrets.decrypt("dashboard_oidc")
         )
-        self.migrate.task_role.allow("database", self.database.connect(names.DATABASE_MIGRATE))
+        migrate = self.migrate.task_role
+        migrate.allow("database", self.database.connect(names.DATABASE_MIGRATE))
+        migrate.allow("master", self.secrets.read("database_master"), self.secrets.decrypt("database_master"))
         start_after_grants(self.worker, self.api, self.dashboard)
 
     def _outputs(self) -> None:
