@@ -2,7 +2,7 @@
 
 | user | signs in by | is for |
 |---|---|---|
-| `millrace_master` | the existing secret, written once into the cluster, into no state | making the others (`migrate`) |
+| `millrace_master` | the existing secret, written into the cluster, into no state | making the others (`migrate`) |
 | `millrace_owner` | never | owning every object; the others take its role |
 | `millrace_a`, `millrace_b` | password, rotated in turn | the services |
 | `millrace_migrate`, `millrace_readonly` | IAM | migrations; people who look |
