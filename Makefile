@@ -19,7 +19,7 @@ run: $(VENV)/.local ## set up and start the whole platform with a simulated plan
 
 .PHONY: test
 test: $(VENV)/.dev ## set up and run the tests (under 15 min on 2 cores)
-	$(PYTEST) -m "not long and not account"
+	$(PYTEST) -m "not long"
 
 .PHONY: test-long
 test-long: $(VENV)/.dev ## only the long runs (PATHS=tests/infra: of these)
@@ -30,7 +30,7 @@ test-all: test test-long ## the tests and the long runs
 
 .PHONY: coverage
 coverage: $(VENV)/.dev ## the tests with their coverage
-	$(PYTEST) -m "not long and not account" --cov --cov-report term --cov-report html
+	$(PYTEST) -m "not long" --cov --cov-report term --cov-report html
 
 .PHONY: lint
 lint: $(VENV)/.dev ## style, import rules

@@ -173,6 +173,8 @@ class Platform(Stack):
             "internal_url": self.entry.url,
             "api_url": self.gateway.invoke_url,
             "api_public_name": self.gateway.public_name,
+            "usage_plan_id": self.gateway.usage_plan_id,
+            "suffix": self.environment.suffix,
         }
         told |= outputs.migration(self.cluster, self.migrate, self.network)
         told |= outputs.rotation(self.secrets, ROTATED, self.database)

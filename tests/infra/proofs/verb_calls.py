@@ -46,14 +46,12 @@ ACTIONS: Final = {
     ("s3", "head_bucket"): "s3:ListBucket",
     ("s3", "list_objects_v2"): "s3:ListBucket",
     ("s3", "head_object"): "s3:GetObject",
-    ("apigateway", "get_account"): "apigateway:GET",
-    ("apigateway", "get_api_keys"): "apigateway:GET",
-    ("apigateway", "get_api_key"): "apigateway:GET",
-    ("apigateway", "get_usage_plan_keys"): "apigateway:GET",
-    ("apigateway", "get_domain_name"): "apigateway:GET",
-    ("apigateway", "get_usage_plans"): "apigateway:GET",
+    **{("apigateway", method): "apigateway:GET" for method in (
+        "get_account", "get_api_key", "get_api_keys", "get_base_path_mappings", "get_domain_name", "get_rest_api",
+        "get_usage_plan_keys",
+    )},
     ("apigateway", "delete_api_key"): "apigateway:DELETE",
-}
+}  # fmt: skip
 """Where IAM calls it otherwise than the API does. Source: Service Authorization Reference."""
 FREE: Final = {"sts:GetCallerIdentity"}
 """Needs no grant, and cannot be refused. Source: AWS STS API reference."""
@@ -117,8 +115,26 @@ ASKED: Final[dict[str, tuple[Call, ...]]] = {
     _INFRA + "records_export.py": (
         Call("s3", "list_objects_v2", _ARCHIVE), Call("s3", "head_object", f"{_ARCHIVE}/critical/1"),
     ),
+    "tests/account/test_deployed.py": (
+        Call("apigateway", "get_usage_plan_keys", f"{GATEWAY}/usageplans/1/keys"),
+        Call("apigateway", "get_api_key", f"{GATEWAY}/apikeys/1"),
+        Call("apigateway", "get_domain_name", f"{GATEWAY}/domainnames/api.example.com"),
+        Call("apigateway", "get_base_path_mappings", f"{GATEWAY}/domainnames/api.example.com/basepathmappings"),
+        Call("apigateway", "get_rest_api", f"{GATEWAY}/restapis/1"),
+        Call("wafv2", "list_web_acls"),
+        Call("wafv2", "list_resources_for_web_acl", arn("wafv2", "regional/webacl/millrace-firewall-t1/1")),
+        Call("ecs", "describe_services", _SERVICE),
+        Call("ecs", "list_tasks"),
+        Call("ecs", "describe_tasks", arn("ecs", "task/millrace-cluster-t1/1")),
+        Call("kinesis", "describe_stream_summary", arn("kinesis", "stream/millrace-stream-t1")),
+        Call("elasticache", "describe_replication_groups", arn("elasticache", "replicationgroup:millrace-cache-t1")),
+        Call("elasticache", "describe_user_groups", arn("elasticache", "usergroup:millrace-cache-users-t1")),
+        Call("elasticache", "describe_users", arn("elasticache", "user:millrace-api-t1")),
+        Call("rds", "describe_db_clusters", arn("rds", "cluster:millrace-aurora-t1")),
+        Call("secretsmanager", "describe_secret", secret("database-user")),
+    ),
 }  # fmt: skip
-"""Module -> its calls. `bootstrap` is a person's: it makes these roles."""
+"""Module -> its calls, those of `make verify-deployed` included. `bootstrap` is a person's: it makes these roles."""
 DOCKER: Final = ("BatchCheckLayerAvailability", "BatchGetImage", "CompleteLayerUpload", "GetDownloadUrlForLayer",
                  "InitiateLayerUpload", "PutImage", "UploadLayerPart")  # fmt: skip
 """What the copy of an image asks of the registry."""
