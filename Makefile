@@ -78,7 +78,7 @@ ENV    ?= dev
 SUFFIX ?= $(or $(ENVIRONMENT_SUFFIX),dev)
 INFRA   = $(BIN)/python -m millrace_infra $@ --env $(ENV) --suffix $(SUFFIX)
 
-.PHONY: bootstrap synth preflight plan deploy outputs destroy
+.PHONY: bootstrap synth preflight plan deploy outputs deployed destroy
 bootstrap: $(VENV)/.dev ## AWS: what exists once per account and region; adopts what is there
 	@$(INFRA)
 
@@ -95,6 +95,9 @@ deploy: $(VENV)/.dev ## AWS: registry, images, platform, migration, traffic, out
 	@$(INFRA)
 
 outputs: $(VENV)/.dev ## AWS: write cfn-outputs/flat-outputs.json from the state
+	@$(INFRA)
+
+deployed: $(VENV)/.dev ## AWS: which commit and images are deployed, name=value
 	@$(INFRA)
 
 destroy: $(VENV)/.dev ## AWS: remove everything of SUFFIX, and say what is left

@@ -97,7 +97,7 @@ class Platform(Stack):
             backup=self.backup, entry=self.entry, cluster=cluster, gateway=self.gateway,
             functions=self.rotation.functions, undelivered={"rotation": self.rotation.undelivered},
         )  # fmt: skip
-        images = Images(self, "images", environment=e)
+        self.images = images = Images(self, "images", environment=e)
         self.worker = WorkerService(
             self, "worker", environment=e, cluster=cluster, network=self.network, logs=self.logs,
             storage=self.storage, images=images, variables=self._where("worker", secret="database_user"),
@@ -176,6 +176,7 @@ class Platform(Stack):
             "usage_plan_id": self.gateway.usage_plan_id,
             "suffix": self.environment.suffix,
         }
+        told |= outputs.deployed(self, self.images)
         told |= outputs.migration(self.cluster, self.migrate, self.network)
         told |= outputs.rotation(self.secrets, ROTATED, self.database)
         outputs.write(self, told | outputs.services(running, self.deployment))

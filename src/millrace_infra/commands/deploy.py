@@ -16,6 +16,7 @@ def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
     from millrace_infra.first_rotation import FirstRotation
     from millrace_infra.images import chosen_sources, copy_all
     from millrace_infra.preflight import Account, require
+    from millrace_infra.revision import VARIABLE, commit_here
     from millrace_infra.rollout import Rollout
     from millrace_infra.session import client_of
     from millrace_infra.workspace import workspace, write_outputs
@@ -29,7 +30,7 @@ def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
     with place.terraform(place.registry) as terraform:
         terraform.apply()
     images = copy_all(environment, client("ecr"), typer.echo)
-    with place.terraform(place.platform, variables=images) as terraform:
+    with place.terraform(place.platform, variables={**images, VARIABLE: commit_here()}) as terraform:
         terraform.apply()
         outputs = terraform.outputs()
     rollout = Rollout(outputs, client, typer.echo)

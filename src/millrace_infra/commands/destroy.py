@@ -68,7 +68,9 @@ def destroy(
 def closing(left: Sequence[Left], kept: Sequence[tuple[str, str]]) -> Iterator[str]:
     """What is left of the suffix, and what the account has once."""
     for one in left:
-        yield f"left: {one.arn}" + (f", deleted by AWS on {one.until}" if one.until else ", which should be gone")
+        yield f"left: {one.arn}" + (
+            f", deleted by AWS on {one.until}" if one.until else ", which should be gone"
+        )
     for what, why in kept:
         yield f"stays with the account: {what} ({why})"
 

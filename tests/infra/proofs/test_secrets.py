@@ -98,8 +98,8 @@ def test_no_variable_and_no_output_is_a_secret(stack: Program) -> None:
             for value in output["value"]:
                 assert re.fullmatch(r"\$\{data\.aws_secretsmanager_secret\.[\w-]+\.arn\}", value), name
     assert set(stack.json.get("variable", {})) <= {
-        f"image_{image}" for image in ("worker", "api", "dashboard", "collector")
-    }
+        "commit", *(f"image_{image}" for image in ("worker", "api", "dashboard", "collector")),
+    }  # fmt: skip
 
 
 @pytest.mark.requirement("S-11")
