@@ -7,6 +7,7 @@ is known by its whole name or by its tags: the end of a name may be the end of a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +17,9 @@ from millrace_infra.settings import Environment
 
 DELETE_DEFINITIONS_MAX: Final = 10
 """Task definitions in one DeleteTaskDefinitions. Source: the Amazon ECS API reference."""
+LOOK_S: Final = 30.0
+LOOKS_MAX: Final = 11
+"""Five minutes: the list is brought up to date behind the calls that it follows, a NAT gateway goes in as long."""
 TASKS: Final = (SERVICE_API, SERVICE_DASHBOARD, SERVICE_MIGRATE, SERVICE_WORKER)
 LOGS: Final = (*TASKS, "collector", "ecs-exec", "flow", "gateway", "redis", "rotation")
 """Nouns that have a task definition, and those that have a log group; a test holds both against the program."""
@@ -101,6 +105,19 @@ def remaining(environment: Environment, client: Callable[[str], Any]) -> list[Le
     pages = client("resourcegroupstaggingapi").get_paginator("get_resources").paginate(TagFilters=filters)
     arns = sorted(one["ResourceARN"] for page in pages for one in page["ResourceTagMappingList"])
     return [Left(arn, _until(arn, client)) for arn in arns]
+
+
+def settled(
+    environment: Environment, client: Callable[[str], Any], sleep: Callable[[float], None] = time.sleep
+) -> list[Left]:
+    """What remains once AWS's list of tagged things has caught up with what was deleted."""
+    left = remaining(environment, client)
+    for _ in range(LOOKS_MAX - 1):
+        if all(one.until for one in left):
+            break
+        sleep(LOOK_S)
+        left = remaining(environment, client)
+    return left
 
 
 def shared(environment: Environment, client: Callable[[str], Any]) -> list[tuple[str, str]]:

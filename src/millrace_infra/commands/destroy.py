@@ -41,7 +41,7 @@ def destroy(
     Left are keys that AWS deletes in a week, each with its day: exit 1 if anything else is left.
     """
     from millrace_infra.images import NAMES
-    from millrace_infra.remains import remaining, remove_api_keys, remove_what_terraform_leaves, shared
+    from millrace_infra.remains import remove_api_keys, remove_what_terraform_leaves, settled, shared
     from millrace_infra.session import client_of
     from millrace_infra.workspace import workspace
 
@@ -59,7 +59,7 @@ def destroy(
             with place.terraform(name, variables=images) as terraform:
                 terraform.destroy()
     remove_what_terraform_leaves(environment, client)
-    left = remaining(environment, client)
+    left = settled(environment, client)
     for line in closing(left, shared(environment, client)):
         typer.echo(line)
     raise typer.Exit(1 if any(not one.until for one in left) else 0)

@@ -12,6 +12,7 @@ from millrace_infra.commands.destroy import closing
 from millrace_infra.records_export import faults
 from millrace_infra.remains import (
     LOGS,
+    LOOKS_MAX,
     SHARED_LOG_GROUPS,
     TASKS,
     Left,
@@ -19,6 +20,7 @@ from millrace_infra.remains import (
     remaining,
     remove_api_keys,
     remove_what_terraform_leaves,
+    settled,
     shared,
 )
 from millrace_infra.settings import Environment
@@ -110,6 +112,27 @@ def test_what_is_left_is_named_and_a_key_with_the_day_on_which_it_goes(
     assert set(left) == {f"key/{key}", "forgotten"}
     assert left[f"key/{key}"].startswith("20")
     assert left["forgotten"] == ""
+
+
+@pytest.mark.parametrize(("gone_after", "looks", "left"), [(0, 1, 0), (3, 4, 0), (99, LOOKS_MAX, 1)])
+def test_what_aws_still_lists_a_while_is_not_said_to_be_left(
+    environment: Environment, gone_after: int, looks: int, left: int
+) -> None:
+    class Tagged:
+        seen = 0
+
+        def get_paginator(self, _: str) -> Tagged:
+            return self
+
+        def paginate(self, **_: Any) -> list[dict[str, Any]]:
+            self.seen += 1
+            there = self.seen <= gone_after
+            return [{"ResourceTagMappingList": [{"ResourceARN": "arn:aws:ec2:r:1:natgateway/n"}] * there}]
+
+    slept: list[float] = []
+    tagged = Tagged()
+    assert len(settled(environment, lambda _: tagged, slept.append)) == left
+    assert (tagged.seen, len(slept)) == (looks, looks - 1)
 
 
 def test_destroy_ends_with_keys_and_their_days_and_what_the_account_has_once() -> None:
