@@ -16,7 +16,7 @@ import pytest
 from tests.account.conftest import Clients
 
 SERVICES = ("worker", "api", "dashboard")
-pytestmark = [pytest.mark.account, pytest.mark.requirement("S-25")]
+pytestmark = [pytest.mark.account, pytest.mark.requirement("S-24"), pytest.mark.requirement("S-25")]
 
 
 class Door(http.client.HTTPSConnection):
@@ -53,7 +53,7 @@ def test_the_api_answers_who_has_a_key_through_the_only_door(outputs: dict[str, 
     assert status(outputs, "/v1/health/live", api_key) == 200
 
 
-@pytest.mark.requirement("S-13")
+@pytest.mark.requirement("S-10")
 @pytest.mark.parametrize("key", ["", "not-a-key-of-this-usage-plan"])
 def test_who_has_no_key_is_refused(outputs: dict[str, Any], key: str) -> None:
     assert status(outputs, "/v1/health/live", key) == 403
@@ -70,7 +70,7 @@ def test_the_domain_takes_tls_1_2_at_least_and_is_the_only_way_in(
     assert gateway.get_rest_api(restApiId=mapping["restApiId"])["disableExecuteApiEndpoint"] is True
 
 
-@pytest.mark.requirement("S-13")
+@pytest.mark.requirement("S-10")
 def test_a_firewall_stands_before_the_api(outputs: dict[str, Any], client: Clients) -> None:
     firewall, name = client("wafv2"), f"millrace-firewall-{outputs['suffix']}"
     acls = firewall.list_web_acls(Scope="REGIONAL", Limit=100)["WebACLs"]
@@ -110,7 +110,7 @@ def test_the_stream_is_active_and_encrypted(outputs: dict[str, Any], client: Cli
     assert summary["ConsumerCount"] >= 1
 
 
-@pytest.mark.requirement("S-10")
+@pytest.mark.requirement("S-08")
 def test_the_cache_lets_nobody_in_but_by_iam_and_over_tls(outputs: dict[str, Any], client: Clients) -> None:
     cache, name = client("elasticache"), f"millrace-cache-{outputs['suffix']}"
     (group,) = cache.describe_replication_groups(ReplicationGroupId=name)["ReplicationGroups"]

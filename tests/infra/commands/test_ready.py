@@ -13,7 +13,7 @@ from tests.infra.conftest import FOLDER
 from tests.infra.cycle.deployment import Aws, secrets_of, with_what_exists
 from tests.infra.emulator.server import CREDENTIALS, emulator
 
-pytestmark = pytest.mark.requirement("S-19")
+pytestmark = pytest.mark.requirement("S-25")
 
 
 @pytest.fixture(scope="module")

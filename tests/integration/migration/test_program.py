@@ -103,7 +103,7 @@ def test_the_migration_signs_in_by_a_token_for_its_own_user_and_this_server(
     assert (given["user"], given["sslmode"]) == (names.DATABASE_MIGRATE, "verify-full")
 
 
-@pytest.mark.requirement("S-19")
+@pytest.mark.requirement("S-07")
 @pytest.mark.parametrize(
     "missing",
     [names.ENV_DATABASE_HOST, names.ENV_DATABASE_NAME, names.ENV_DATABASE_USER, names.ENV_DATABASE_CA_FILE,
