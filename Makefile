@@ -19,7 +19,7 @@ run: $(VENV)/.local ## set up and start the whole platform with a simulated plan
 
 .PHONY: test
 test: $(VENV)/.dev ## set up and run the tests (under 15 min on 2 cores)
-	$(PYTEST) -m "not long and not account"
+	$(PYTEST) -m "not long"
 
 .PHONY: test-long
 test-long: $(VENV)/.dev ## only the long runs (PATHS=tests/infra: of these)
@@ -30,7 +30,7 @@ test-all: test test-long ## the tests and the long runs
 
 .PHONY: coverage
 coverage: $(VENV)/.dev ## the tests with their coverage
-	$(PYTEST) -m "not long and not account" --cov --cov-report term --cov-report html
+	$(PYTEST) -m "not long" --cov --cov-report term --cov-report html
 
 .PHONY: lint
 lint: $(VENV)/.dev ## style, import rules
@@ -79,7 +79,7 @@ ENV    ?= dev
 SUFFIX ?= $(or $(ENVIRONMENT_SUFFIX),dev)
 INFRA   = $(BIN)/python -m millrace_infra $@ --env $(ENV) --suffix $(SUFFIX)
 
-.PHONY: bootstrap synth preflight plan deploy outputs destroy
+.PHONY: bootstrap synth preflight plan deploy outputs deployed destroy
 bootstrap: $(VENV)/.dev ## AWS: what exists once per account and region; adopts what is there
 	@$(INFRA)
 
@@ -96,6 +96,9 @@ deploy: $(VENV)/.dev ## AWS: registry, images, platform, migration, traffic, out
 	@$(INFRA)
 
 outputs: $(VENV)/.dev ## AWS: write cfn-outputs/flat-outputs.json from the state
+	@$(INFRA)
+
+deployed: $(VENV)/.dev ## AWS: which commit and images are deployed, name=value
 	@$(INFRA)
 
 destroy: $(VENV)/.dev ## AWS: remove everything of SUFFIX, and say what is left

@@ -86,6 +86,8 @@ ENV_DATABASE_HOST: Final = "MILLRACE_DATABASE_HOST"
 ENV_DATABASE_READER_HOST: Final = "MILLRACE_DATABASE_READER_HOST"
 ENV_DATABASE_NAME: Final = "MILLRACE_DATABASE_NAME"
 ENV_DATABASE_USER: Final = "MILLRACE_DATABASE_USER"
+ENV_DATABASE_CA_FILE: Final = "MILLRACE_DATABASE_CA_FILE"
+"""The authorities (PEM) that may have signed the database's certificate."""
 ENV_CACHE_HOST: Final = "MILLRACE_CACHE_HOST"
 ENV_CACHE_NAME: Final = "MILLRACE_CACHE_NAME"
 ENV_CACHE_USER: Final = "MILLRACE_CACHE_USER"
@@ -108,6 +110,9 @@ DATABASE_OWNER: Final = "millrace_owner"
 DATABASE_USERS: Final = ("millrace_a", "millrace_b")
 DATABASE_MIGRATE: Final = "millrace_migrate"
 DATABASE_READONLY: Final = "millrace_readonly"
+DATABASE_PORT: Final = 5432
+DATABASE_CA_FILE: Final = "/etc/millrace/rds-ca.pem"
+"""Where our images hold the authorities of Amazon RDS: no public list of authorities has them."""
 
 # Keys of the real-time store begin with this; its users may touch no other.
 CACHE_KEY_PREFIX: Final = "millrace:"

@@ -97,7 +97,7 @@ class Platform(Stack):
             backup=self.backup, entry=self.entry, cluster=cluster, gateway=self.gateway,
             functions=self.rotation.functions, undelivered={"rotation": self.rotation.undelivered},
         )  # fmt: skip
-        images = Images(self, "images", environment=e)
+        self.images = images = Images(self, "images", environment=e)
         self.worker = WorkerService(
             self, "worker", environment=e, cluster=cluster, network=self.network, logs=self.logs,
             storage=self.storage, images=images, variables=self._where("worker", secret="database_user"),
@@ -113,7 +113,9 @@ class Platform(Stack):
         )
         self.migrate = MigrateTask(
             self, "migrate", environment=e, logs=self.logs, images=images,
-            variables=self.database.environment(names.DATABASE_MIGRATE),
+            variables={
+                **self.database.environment(names.DATABASE_MIGRATE), **self.secrets.environment("database_master"),
+            },
         )
         WorkerScaling(
             self, "worker-scaling", environment=e, cluster=cluster, worker=self.worker,
@@ -153,7 +155,9 @@ class Platform(Stack):
         self.dashboard.task_role.allow(
             "secrets", self.secrets.read("dashboard_oidc"), self.secrets.decrypt("dashboard_oidc")
         )
-        self.migrate.task_role.allow("database", self.database.connect(names.DATABASE_MIGRATE))
+        migrate = self.migrate.task_role
+        migrate.allow("database", self.database.connect(names.DATABASE_MIGRATE))
+        migrate.allow("master", self.secrets.read("database_master"), self.secrets.decrypt("database_master"))
         start_after_grants(self.worker, self.api, self.dashboard)
 
     def _outputs(self) -> None:
@@ -169,7 +173,10 @@ class Platform(Stack):
             "internal_url": self.entry.url,
             "api_url": self.gateway.invoke_url,
             "api_public_name": self.gateway.public_name,
+            "usage_plan_id": self.gateway.usage_plan_id,
+            "suffix": self.environment.suffix,
         }
+        told |= outputs.deployed(self, self.images)
         told |= outputs.migration(self.cluster, self.migrate, self.network)
         told |= outputs.rotation(self.secrets, ROTATED, self.database)
         outputs.write(self, told | outputs.services(running, self.deployment))

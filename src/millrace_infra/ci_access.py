@@ -36,10 +36,14 @@ WHY_ANY: Final = (
 )
 READING: Final = ("Describe*", "Get*", "List*")
 READS_DATA: Final = (
-    "dynamodb:GetItem", "kinesis:GetRecords", "kinesis:GetShardIterator", "lambda:GetFunction", "logs:GetLogEvents",
-    "logs:GetQueryResults",
+    "dynamodb:GetItem", "kinesis:GetRecords", "kinesis:GetShardIterator", "logs:GetLogEvents", "logs:GetQueryResults",
 )  # fmt: skip
-"""Reading calls that return what the platform holds and not what it is: a plan has no use for it."""
+"""Reading calls that return what the platform holds and not what it is: a plan has no use for it. A function's code
+(`lambda:GetFunction`) is this repository's, and the provider reads it with the rest."""
+OPENED_TO_PLAN: Final = ("database-master",)
+"""Secrets whose value a plan reads: the master password is an argument, read at each run and kept in no plan."""
+OPENED_TO_DEPLOY: Final = (*OPENED_TO_PLAN, "database-user", "dashboard-oidc")
+"""And those that `preflight` opens, because people fill them. What a rotation fills, nobody here reads."""
 ROLE_ACTIONS: Final = (
     "iam:CreateRole", "iam:DeleteRole", "iam:GetRole", "iam:UpdateRole", "iam:UpdateRoleDescription",
     "iam:UpdateAssumeRolePolicy", "iam:TagRole", "iam:UntagRole", "iam:PutRolePolicy", "iam:GetRolePolicy",
@@ -100,7 +104,7 @@ class CiAccess(Construct):
             Statement(regional, ("*",), here, reason=WHY_ANY),
             Statement(("route53:*", "budgets:*"), ("*",), reason=WHY_ANY),
             Statement(("s3:*",), ours),
-            *self._secrets(),
+            *self._secrets(OPENED_TO_DEPLOY),
             Statement(
                 ("secretsmanager:RotateSecret", "secretsmanager:CancelRotateSecret"), (self._secret_arn(),)
             ),
@@ -114,6 +118,7 @@ class CiAccess(Construct):
         calls = tuple(f"{one}:{verb}" for one in services for verb in READING)
         also = (
             "apigateway:GET",
+            "budgets:ListTagsForResource",
             "budgets:View*",
             "route53:Get*",
             "route53:List*",
@@ -128,7 +133,7 @@ class CiAccess(Construct):
             Statement(READS_DATA, ("*",), effect="Deny", reason="a denial is for all"),
             Statement(read, (f"arn:aws:iam::{self._account}:role/{PROJECT}-*",)),
             *self._state(),
-            *self._secrets(),
+            *self._secrets(OPENED_TO_PLAN),
         ]
 
     def _state(self) -> list[Statement]:
@@ -143,11 +148,12 @@ class CiAccess(Construct):
             ),
         ]
 
-    def _secrets(self) -> list[Statement]:
-        """The master password is read while planning too: an ephemeral value is in no plan, and each run opens it."""
+    def _secrets(self, opened: tuple[str, ...]) -> list[Statement]:
         return [
             Statement(("secretsmanager:DescribeSecret", "secretsmanager:GetResourcePolicy"), (self._secret_arn(),)),
-            Statement(("secretsmanager:GetSecretValue",), (self._secret_arn("*/database-master-*"),)),
+            Statement(
+                ("secretsmanager:GetSecretValue",), tuple(self._secret_arn(f"*/{name}-??????") for name in opened)
+            ),
         ]  # fmt: skip
 
     def _secret_arn(self, name: str = "*") -> str:

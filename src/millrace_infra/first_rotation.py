@@ -15,7 +15,7 @@ from typing import Any, Final
 from millrace.errors import MillraceError
 
 POLL_S: Final = 5.0
-ROTATION_S_MAX: Final = 900.0
+ROTATION_S_MAX: Final = 300.0
 """Four steps of seconds each; Secrets Manager repeats one that failed a few times within minutes."""
 CURRENT: Final = "AWSCURRENT"
 PENDING: Final = "AWSPENDING"

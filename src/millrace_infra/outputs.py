@@ -10,11 +10,20 @@ from collections.abc import Mapping, Sequence
 
 from millrace.names import SERVICE_API, SERVICE_DASHBOARD, SERVICE_MIGRATE
 from millrace_infra.deployment import BlueGreen
+from millrace_infra.images import NAMES
 from millrace_infra.network import API_PORT, DASHBOARD_PORT, Network
+from millrace_infra.revision import IMAGE, VARIABLE
 from millrace_infra.secrets import ExistingSecrets
-from millrace_infra.services import ApiService, Cluster, DashboardService, MigrateTask, WorkerService
+from millrace_infra.services import (
+    ApiService,
+    Cluster,
+    DashboardService,
+    Images,
+    MigrateTask,
+    WorkerService,
+)
 from millrace_infra.sinks.aurora import Aurora
-from millrace_infra.terraform import Construct, TerraformOutput
+from millrace_infra.terraform import Construct, TerraformOutput, TerraformVariable
 
 PORTS = {SERVICE_API: API_PORT, SERVICE_DASHBOARD: DASHBOARD_PORT}
 Value = str | int | Sequence[str]
@@ -25,6 +34,15 @@ def write(stack: Construct, values: Mapping[str, Value]) -> None:
     """One output for each; constructs and outputs share a namespace, hence the prefix of the id."""
     for name, value in values.items():
         TerraformOutput(stack, f"output-{name}", value=value).override_logical_id(name)
+
+
+def deployed(stack: Construct, images: Images) -> dict[str, Value]:
+    """What runs, for who has to go back to it."""
+    commit = TerraformVariable(
+        stack, VARIABLE, type="string", default="", description="commit of the program that deploys"
+    )
+    running: dict[str, Value] = {IMAGE.format(name=name): images[name] for name in NAMES}
+    return running | {VARIABLE: commit.string_value}
 
 
 def migration(cluster: Cluster, task: MigrateTask, network: Network) -> dict[str, Value]:

@@ -1,6 +1,7 @@
 """What must be true of an account before an environment is deployed to it, and what to do where it is not.
 
-Each check reads and changes nothing. Values of secrets are looked at for their fields, and go nowhere.
+Each check reads and changes nothing. `deploy` asks the same before it makes anything. Only a secret that a person
+fills is opened, for its fields, which go nowhere; what a rotation fills is not.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from millrace.names import PROJECT
+from millrace.errors import MillraceError
+from millrace.names import DATABASE_MASTER, PROJECT
 from millrace_infra.settings import Environment
 from millrace_infra.stack import state_bucket
 
@@ -21,7 +23,14 @@ SECRET_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "api_keys": (),
     "dashboard_oidc": ("client_secret",),
 }
-"""Field of `SecretNames` -> what its JSON must hold. The others are filled by their first rotation."""
+"""Field of `SecretNames` -> what its JSON must hold. The others are filled by their first rotation, and not opened."""
+CURRENT: Final = "AWSCURRENT"
+
+
+class NotReady(MillraceError):
+    """The account is not ready for the environment: a sentence for each thing that is to be done first."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -61,8 +70,19 @@ def examine(account: Account) -> Iterator[Finding]:
         except Exception as error:
             name = check.__name__.removeprefix("check_").replace("_", " ")
             yield Finding(
-                name, False, _sentence(error), "grant the reading call that it names, or look by hand"
+                name, False, _first_line(error), "grant the reading call that it names, or look by hand"
             )
+
+
+def require(account: Account) -> None:
+    """NotReady with every finding that is not ok; else nothing."""
+    faults = [sentence(one) for one in examine(account) if not one.ok]
+    if faults:
+        raise NotReady("\n".join(faults))
+
+
+def sentence(finding: Finding) -> str:
+    return f"{finding.name}: found {finding.found!r}; {finding.advice}"
 
 
 def check_credentials(account: Account) -> Finding:
@@ -70,7 +90,7 @@ def check_credentials(account: Account) -> Finding:
     try:
         found = account.client("sts").get_caller_identity()
     except Exception as error:
-        return Finding("credentials", False, _sentence(error), "sign in: aws sso login, or AWS_PROFILE")
+        return Finding("credentials", False, _first_line(error), "sign in: aws sso login, or AWS_PROFILE")
     advice = f"use credentials of account {wanted}: {account.environment.name}.yaml says so"
     return Finding("credentials", found["Account"] == wanted, found["Arn"], advice)
 
@@ -89,23 +109,43 @@ def check_state(account: Account) -> Iterator[Finding]:
     if account.environment.settings.state.kind == "local":
         return
     bucket = state_bucket(account.environment)
-    s3 = account.client("s3")
-    there = bucket in {one["Name"] for one in s3.list_buckets()["Buckets"]}
+    there = bucket_is_there(account.client("s3"), bucket)
     yield Finding(
         "state bucket", there, bucket if there else "missing", "make bootstrap, once per account and region"
     )
+
+
+def bucket_is_there(s3: Any, bucket: str) -> bool:
+    """By asking for this one: a list of all would tell a role more than it needs to know."""
+    try:
+        s3.head_bucket(Bucket=bucket)
+    except s3.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return False
+        raise
+    return True
 
 
 def check_shards(account: Account) -> Iterator[Finding]:
     settings = account.environment.settings
     if settings.stream.mode != "provisioned":
         return
-    limits = account.client("kinesis").describe_limits()
-    free = limits["ShardLimit"] - limits["OpenShardCount"]
+    kinesis = account.client("kinesis")
+    limits = kinesis.describe_limits()
+    free = limits["ShardLimit"] - limits["OpenShardCount"] + _own_shards(account.environment, kinesis)
     yield Finding(
         "Kinesis shards", free >= settings.stream.shards, f"{free} free of {limits['ShardLimit']}",
         f"ask AWS for {settings.stream.shards - free} more (Service Quotas, Kinesis, shards per region)",
     )  # fmt: skip
+
+
+def _own_shards(environment: Environment, kinesis: Any) -> int:
+    """Of a stream that is there already: an upgrade needs no others."""
+    try:
+        found = kinesis.describe_stream_summary(StreamName=environment.names.of("stream", "stream"))
+    except kinesis.exceptions.ResourceNotFoundException:
+        return 0
+    return int(found["StreamDescriptionSummary"]["OpenShardCount"])
 
 
 def check_certificate(account: Account) -> Iterator[Finding]:
@@ -138,48 +178,64 @@ def _covered(name: str, names: set[str]) -> bool:
 
 def check_secrets(account: Account) -> Iterator[Finding]:
     for field, wanted in SECRET_FIELDS.items():
-        name = getattr(account.environment.secrets, field)
-        yield _check_secret(account, name, wanted)
+        yield _check_secret(account, field, wanted)
 
 
-def _check_secret(account: Account, name: str, wanted: tuple[str, ...]) -> Finding:
-    manager = account.client("secretsmanager")
-    title = f"secret {name}"
+def _check_secret(account: Account, field: str, wanted: tuple[str, ...]) -> Finding:
+    manager, name = account.client("secretsmanager"), getattr(account.environment.secrets, field)
+    title, advice = f"secret {name}", f"create it as JSON with {', '.join(wanted) or 'any content'}"
     try:
         described = manager.describe_secret(SecretId=name)
-        value = manager.get_secret_value(SecretId=name)["SecretString"]
     except manager.exceptions.ResourceNotFoundException:
-        return Finding(
-            title, False, "missing", f"create it as JSON with {', '.join(wanted) or 'any content'}"
-        )
+        return Finding(title, False, "missing", advice)
+    if not any(CURRENT in labels for labels in described.get("VersionIdsToStages", {}).values()):
+        return Finding(title, False, "without a value", advice)
     rotated_by = described.get("RotationLambdaARN", "").rpartition(":")[2]
-    if rotated_by and not rotated_by.endswith(f"-{account.environment.suffix}"):
+    if rotated_by not in ("", rotation_function(account.environment, field)):
         return Finding(
             title,
             False,
             f"rotated by {rotated_by}",
             "give this suffix a secret of its own, or end that rotation",
         )
-    missing = [field for field in wanted if field not in _fields(value)]
-    return Finding(title, not missing, "there", f"add {', '.join(missing)} to its JSON")
+    content = _content(manager.get_secret_value(SecretId=name)["SecretString"]) if wanted else {}
+    return _check_content(title, field, content, wanted)
 
 
-def _fields(value: str) -> set[str]:
+def _check_content(title: str, field: str, content: Mapping[str, Any], wanted: tuple[str, ...]) -> Finding:
+    missing = [one for one in wanted if one not in content]
+    if missing:
+        return Finding(title, False, "there", f"add {', '.join(missing)} to its JSON")
+    user = content.get("username")
+    if field == "database_master" and user != DATABASE_MASTER:
+        return Finding(
+            title, False, f"of user {user}", f"name {DATABASE_MASTER}: the cluster's master is called so"
+        )
+    return Finding(title, True, "there")
+
+
+def rotation_function(environment: Environment, field: str) -> str:
+    """The function that rotates this secret, if one of this suffix does."""
+    return environment.names.of(f"rotate-{field.replace('_', '-')}", "function")
+
+
+def _content(value: str) -> Mapping[str, Any]:
     try:
         content = json.loads(value)
     except ValueError:
-        return set()
-    return set(content) if isinstance(content, dict) else set()
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def check_account_stack(account: Account) -> Iterator[Finding]:
-    aliases = account.client("kms").list_aliases()["Aliases"]
-    there = any(one["AliasName"] == f"alias/{PROJECT}-state" for one in aliases)
+    pages = account.client("kms").get_paginator("list_aliases").paginate()
+    aliases = {one["AliasName"] for page in pages for one in page["Aliases"]}
+    there = f"alias/{PROJECT}-state" in aliases
     advice = "make bootstrap, once per account and region"
     yield Finding("account stack: state key", there, "there" if there else "missing", advice)
     role = account.client("apigateway").get_account().get("cloudwatchRoleArn", "")
     yield Finding("account stack: API Gateway's log role", bool(role), role or "missing", advice)
 
 
-def _sentence(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,20 +1,35 @@
 """What `destroy` removes beside Terraform, and what is left of a suffix afterwards.
 
 Terraform knows neither the API keys that the rotation makes, nor a log group that a late writer made again, nor
-a task definition's former revisions, which a rollback may need for as long as the environment lives.
+a task definition's former revisions, which a rollback may need for as long as the environment lives. What is ours
+is known by its whole name or by its tags: the end of a name may be the end of a neighbour's.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from millrace.names import PROJECT
+from millrace.names import PROJECT, SERVICE_API, SERVICE_DASHBOARD, SERVICE_MIGRATE, SERVICE_WORKER
 from millrace_infra.settings import Environment
 
 DELETE_DEFINITIONS_MAX: Final = 10
 """Task definitions in one DeleteTaskDefinitions. Source: the Amazon ECS API reference."""
+LOOK_S: Final = 30.0
+LOOKS_MAX: Final = 11
+"""Five minutes: the list is brought up to date behind the calls that it follows, a NAT gateway goes in as long."""
+TASKS: Final = (SERVICE_API, SERVICE_DASHBOARD, SERVICE_MIGRATE, SERVICE_WORKER)
+LOGS: Final = (*TASKS, "collector", "ecs-exec", "flow", "gateway", "redis", "rotation")
+"""Nouns that have a task definition, and those that have a log group; a test holds both against the program."""
+EXECUTION_LOGS: Final = "API-Gateway-Execution-Logs_"
+"""What API Gateway calls its own group of a stage: then the API's id, which is gone by now, and the stage's name."""
+SHARED_LOG_GROUPS: Final = {
+    "RDSOSMetrics": "enhanced monitoring of all databases of the region; RDS makes it and keeps it",
+    "/aws/apigateway/welcome": "API Gateway makes it when it is told of its log role",
+}
+"""Log groups that AWS keeps once per account and region: another suffix may still write there."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +57,38 @@ def remove_api_keys(environment: Environment, client: Callable[[str], Any]) -> l
 def remove_what_terraform_leaves(environment: Environment, client: Callable[[str], Any]) -> None:
     """Log groups that came back, and every revision of our task definitions."""
     logs = client("logs")
-    for page in logs.get_paginator("describe_log_groups").paginate():
-        for group in page["logGroups"]:
-            name = group["logGroupName"]
-            if PROJECT in name and name.endswith(f"-{environment.suffix}"):
-                logs.delete_log_group(logGroupName=name)
+    for name in _log_groups(logs):
+        if is_our_log_group(environment, name):
+            logs.delete_log_group(logGroupName=name)
     ecs = client("ecs")
-    arns = [arn for arn in _definitions(ecs) if _family(arn).endswith(f"-{environment.suffix}")]
+    ours = {environment.names.of(service) for service in TASKS}
+    arns = [arn for arn in _definitions(ecs) if _family(arn) in ours]
     for arn in arns:
         ecs.deregister_task_definition(taskDefinition=arn)
     for start in range(0, len(arns), DELETE_DEFINITIONS_MAX):
         ecs.delete_task_definitions(taskDefinitions=arns[start : start + DELETE_DEFINITIONS_MAX])
 
 
+def is_our_log_group(environment: Environment, name: str) -> bool:
+    """Of this suffix and no other: one that we make, or that AWS makes for what we make."""
+    names = environment.names
+    ours = {f"/{PROJECT}/{noun}-{environment.suffix}" for noun in LOGS} | {
+        f"aws-waf-logs-{PROJECT}-{environment.suffix}",
+        f"/aws/rds/cluster/{names.of('aurora', 'database')}/postgresql",
+        f"/aws/ecs/containerinsights/{names.of('cluster')}/performance",
+    }
+    prefix, _, stage = name.partition("/")
+    return name in ours or (prefix.startswith(EXECUTION_LOGS) and stage == names.of("stage"))
+
+
+def _log_groups(logs: Any) -> list[str]:
+    pages = logs.get_paginator("describe_log_groups").paginate()
+    return [group["logGroupName"] for page in pages for group in page["logGroups"]]
+
+
 def _definitions(ecs: Any) -> Iterator[str]:
     for page in ecs.get_paginator("list_task_definitions").paginate(status="ACTIVE"):
-        yield from (arn for arn in page["taskDefinitionArns"] if _family(arn).startswith(f"{PROJECT}-"))
+        yield from page["taskDefinitionArns"]
 
 
 def _family(arn: str) -> str:
@@ -74,6 +105,45 @@ def remaining(environment: Environment, client: Callable[[str], Any]) -> list[Le
     pages = client("resourcegroupstaggingapi").get_paginator("get_resources").paginate(TagFilters=filters)
     arns = sorted(one["ResourceARN"] for page in pages for one in page["ResourceTagMappingList"])
     return [Left(arn, _until(arn, client)) for arn in arns]
+
+
+def settled(
+    environment: Environment, client: Callable[[str], Any], sleep: Callable[[float], None] = time.sleep
+) -> list[Left]:
+    """What remains once AWS's list of tagged things has caught up with what was deleted."""
+    left = remaining(environment, client)
+    for _ in range(LOOKS_MAX - 1):
+        if all(one.until for one in left):
+            break
+        sleep(LOOK_S)
+        left = remaining(environment, client)
+    return left
+
+
+def shared(environment: Environment, client: Callable[[str], Any]) -> list[tuple[str, str]]:
+    """(what, why it stays): all that the account has once, and that no suffix may take with it."""
+    from millrace_infra.account import adoptable
+    from millrace_infra.stack import state_bucket
+
+    found = set(_log_groups(client("logs")))
+    groups = [(f"log group {name}", why) for name, why in SHARED_LOG_GROUPS.items() if name in found]
+    stack = f"stack {PROJECT}-account"
+    kept = [
+        (
+            stack,
+            "what make bootstrap made: the state's bucket and key, settings of the region, the CI's roles",
+        )
+    ]
+    if environment.settings.state.kind == "s3":
+        folder = f"s3://{state_bucket(environment)}/{PROJECT}-"
+        states = [f"{folder}{suffix}/terraform.tfstate" for suffix in _stacks(environment)]
+        kept += [(f"state {state}", "empty now; its former versions stay for 90 days") for state in states]
+    kept += [(arn, "of the account, whoever made it") for _, arn in adoptable(environment)]
+    return groups + kept
+
+
+def _stacks(environment: Environment) -> tuple[str, str]:
+    return environment.suffix, f"registry-{environment.suffix}"
 
 
 def _until(arn: str, client: Callable[[str], Any]) -> str:

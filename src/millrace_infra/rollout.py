@@ -5,22 +5,33 @@ Terraform makes revisions; these steps start them. Each may be repeated: what al
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from millrace.errors import MillraceError
 from millrace.names import SERVICE_API, SERVICE_DASHBOARD, SERVICE_WORKER
+from millrace_infra.traffic_shift import TrafficShift
 
 BLUE_GREEN: Final = (SERVICE_API, SERVICE_DASHBOARD)
 ROLLING: Final = (SERVICE_WORKER,)
 POLL_S: Final = 10.0
-MIGRATION_S_MAX: Final = 1800.0
-ROLLOUT_S_MAX: Final = 3600.0
-"""A canary waits minutes on purpose, and an old task has two minutes to end."""
+MIGRATION_S_MAX: Final = 900.0
+"""It only adds (expand): what takes longer locks somebody out, and a person should look."""
+ROLLOUT_S_MAX: Final = 1200.0
+"""Of each wait for a service. A canary takes five minutes on purpose, a task three to start and two to end."""
+
+WAITS_S_MAX: Final = 4500.0
+"""Of all waits together. The hosted CI ends the job and the role's session after 7,200 s; Terraform, the images and
+the first rotations have the rest."""
+
+
+@dataclass
+class Patience:
+    """What is left of a deployment's time for waiting."""
+
+    left_s: float = WAITS_S_MAX
 
 
 class RolloutFailed(MillraceError):
@@ -35,6 +46,7 @@ class Rollout:
     client: Callable[[str], Any]
     say: Callable[[str], None]
     sleep: Callable[[float], None] = time.sleep
+    patience: Patience = field(default_factory=Patience)
 
     def output(self, name: str) -> Any:
         if name not in self.outputs:
@@ -74,17 +86,15 @@ class Rollout:
         return True
 
     def roll_out(self) -> None:
-        """A deployment for each service whose newest revision is not the running one."""
+        """Each service at its newest revision, and steady there: moved if another one runs, waited for anyway."""
         for service in (*ROLLING, *BLUE_GREEN):
             newest = self.output(f"{service}_task_definition_arn")
-            if self._running(service) == newest:
-                self.say(f"{service}: runs {newest.rpartition('/')[2]} already")
-                continue
-            self.say(f"{service}: moving to {newest.rpartition('/')[2]}")
-            if service in ROLLING:
-                self._roll(service, newest)
-            else:
-                self._shift(service, newest)
+            revision = newest.rpartition("/")[2]
+            if self._running(service) != newest or self._gave_up(service):
+                self.say(f"{service}: moving to {revision}")
+                self._roll(service, newest) if service in ROLLING else self._shift(service, newest)
+            self._until(service, ROLLOUT_S_MAX, lambda s=service, n=newest: self._steady(s, n))  # type: ignore[misc]
+            self.say(f"{service}: runs {revision}")
 
     def _described(self, service: str) -> dict[str, Any]:
         found = self.client("ecs").describe_services(
@@ -95,10 +105,22 @@ class Rollout:
         return dict(found[0])
 
     def _running(self, service: str) -> str:
-        """The revision that takes traffic: of the primary task set where CodeDeploy moves it."""
+        """The revision that takes traffic."""
+        return str(_serving(self._described(service))["taskDefinition"])
+
+    def _gave_up(self, service: str) -> bool:
+        """ECS starts no more tasks of a first deployment that failed, as one may that began before the migration."""
+        return service in ROLLING and _primary(self._described(service)).get("rolloutState") == "FAILED"
+
+    def _steady(self, service: str, newest: str) -> bool:
+        """As many tasks as are wanted, of that revision: a service that starts and ends its tasks is not there."""
         described = self._described(service)
-        primary = [one for one in described.get("taskSets", ()) if one["status"] == "PRIMARY"]
-        return str((primary or [described])[0]["taskDefinition"])
+        serving = _serving(described)
+        if service in ROLLING and not self._rolled(service, described, newest):
+            return False
+        wanted = serving.get("computedDesiredCount", described["desiredCount"])
+        calm = serving.get("stabilityStatus", "STEADY_STATE") == "STEADY_STATE"
+        return bool(calm and serving["taskDefinition"] == newest and serving["runningCount"] == wanted)
 
     def _roll(self, service: str, newest: str) -> None:
         """Old and new side by side under shared leases; ECS's circuit breaker goes back by itself."""
@@ -106,48 +128,51 @@ class Rollout:
             cluster=self.output("cluster_name"),
             service=self.output(f"{service}_service_name"),
             taskDefinition=newest,
+            forceNewDeployment=True,
         )
-        self._until(service, ROLLOUT_S_MAX, lambda: self._rolled(service, newest))
 
-    def _rolled(self, service: str, newest: str) -> bool:
-        deployments = self._described(service)["deployments"]
-        ours = [one for one in deployments if one["taskDefinition"] == newest]
-        if not ours or ours[0].get("rolloutState") == "FAILED":
+    def _rolled(self, service: str, described: Mapping[str, Any], newest: str) -> bool:
+        primary = _primary(described)
+        if primary["taskDefinition"] != newest or primary.get("rolloutState") == "FAILED":
             raise RolloutFailed(f"{service}: ECS went back to the former revision; its events say why")
-        return bool(ours[0].get("rolloutState") == "COMPLETED")
+        return bool(primary.get("rolloutState") == "COMPLETED")
 
     def _shift(self, service: str, newest: str) -> None:
-        spec = appspec(service, newest, int(self.output(f"{service}_container_port")))
-        started = self.client("codedeploy").create_deployment(
-            applicationName=self.output(f"{service}_deployment_application"),
-            deploymentGroupName=self.output(f"{service}_deployment_group"),
-            revision={
-                "revisionType": "AppSpecContent",
-                "appSpecContent": {"content": spec, "sha256": hashlib.sha256(spec.encode()).hexdigest()},
-            },
-        )["deploymentId"]
-        self._until(service, ROLLOUT_S_MAX, lambda: self._shifted(service, started))
-
-    def _shifted(self, service: str, deployment: str) -> bool:
-        info = self.client("codedeploy").get_deployment(deploymentId=deployment)["deploymentInfo"]
-        if info["status"] in ("Failed", "Stopped"):
-            reason = info.get("errorInformation", {}).get("message", "no reason given")
-            raise RolloutFailed(f"{service}: deployment {deployment} {info['status'].lower()}: {reason}")
-        return bool(info["status"] == "Succeeded")
+        """A canary or all at once, as the group says; the version before stays up for a while."""
+        shift = TrafficShift(
+            service,
+            self.output(f"{service}_deployment_application"),
+            self.output(f"{service}_deployment_group"),
+            self.client("codedeploy"),
+            lambda what, done: self._until(what, ROLLOUT_S_MAX, done),
+        )
+        shift.make_room()
+        if self._running(service) == newest:
+            return
+        shift.move_to(newest, int(self.output(f"{service}_container_port")))
+        self.say(
+            f"{service}: has all traffic; while the version before is kept, an alarm still sends it back"
+        )
 
     def _until(self, what: str, seconds_max: float, done: Callable[[], bool]) -> None:
+        seconds_max = min(seconds_max, self.patience.left_s)
         for _ in range(int(seconds_max / POLL_S)):
             if done():
                 return
             self.sleep(POLL_S)
+            self.patience.left_s -= POLL_S
         raise RolloutFailed(
             f"{what}: no end after {seconds_max:.0f} s; it goes on, look at it before you deploy again"
         )
 
 
-def appspec(service: str, task_definition: str, port: int) -> str:
-    """What CodeDeploy shifts traffic to: this revision, at this container and port."""
-    load_balancer = {"ContainerName": service, "ContainerPort": port}
-    properties = {"TaskDefinition": task_definition, "LoadBalancerInfo": load_balancer}
-    target = {"TargetService": {"Type": "AWS::ECS::Service", "Properties": properties}}
-    return json.dumps({"version": 0.0, "Resources": [target]})
+def _primary(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The deployment that ECS works on; those before it stay in the list for a while."""
+    found: Mapping[str, Any] = next(one for one in described["deployments"] if one["status"] == "PRIMARY")
+    return found
+
+
+def _serving(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What takes traffic: the primary task set where CodeDeploy moves it, else the service itself."""
+    primary = [one for one in described.get("taskSets", ()) if one["status"] == "PRIMARY"]
+    return (primary or [described])[0]

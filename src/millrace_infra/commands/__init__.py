@@ -12,6 +12,7 @@ import typer
 from millrace.errors import MillraceError
 from millrace_infra.commands.bootstrap import bootstrap
 from millrace_infra.commands.deploy import deploy
+from millrace_infra.commands.deployed import deployed
 from millrace_infra.commands.destroy import destroy
 from millrace_infra.commands.outputs import outputs
 from millrace_infra.commands.plan import plan
@@ -32,6 +33,7 @@ app.command("preflight")(preflight)
 app.command("plan")(plan)
 app.command("deploy")(deploy)
 app.command("outputs")(outputs)
+app.command("deployed")(deployed)
 app.command("destroy")(destroy)
 
 

@@ -45,6 +45,7 @@ def bootstrap(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
 
 
 def _state_is_there(environment: Environment) -> bool:
+    from millrace_infra.preflight import bucket_is_there
     from millrace_infra.session import client_of
     from millrace_infra.stack import state_bucket
 
@@ -52,7 +53,7 @@ def _state_is_there(environment: Environment) -> bool:
         return True
     s3 = client_of(environment)("s3")
     bucket = state_bucket(environment)
-    if bucket not in {one["Name"] for one in s3.list_buckets()["Buckets"]}:
+    if not bucket_is_there(s3, bucket):
         return False
     return bool(s3.list_objects_v2(Bucket=bucket, Prefix=f"{ACCOUNT}/terraform.tfstate").get("KeyCount"))
 

@@ -1,15 +1,10 @@
-"""`deploy`: registry, images, platform, migration, rotation, deployments, outputs: one command, safe to repeat."""
+"""`deploy`: preflight, registry, images, platform, migration, rotation, traffic, outputs: one command, repeatable."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import typer
 
-from millrace.errors import SettingError
 from millrace_infra.commands.options import EnvOption, SuffixOption, chosen
-from millrace_infra.settings import Environment
 
 
 def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
@@ -20,6 +15,8 @@ def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
     """
     from millrace_infra.first_rotation import FirstRotation
     from millrace_infra.images import chosen_sources, copy_all
+    from millrace_infra.preflight import Account, require
+    from millrace_infra.revision import VARIABLE, commit_here
     from millrace_infra.rollout import Rollout
     from millrace_infra.session import client_of
     from millrace_infra.workspace import workspace, write_outputs
@@ -28,12 +25,12 @@ def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
     chosen_sources()  # a missing image is found before anything is made
     place = workspace(environment)
     client = client_of(environment)
-    _right_account(environment, client)
+    require(Account(environment, client))  # so is whatever else would stop it half way
     place.synthesize()
     with place.terraform(place.registry) as terraform:
         terraform.apply()
     images = copy_all(environment, client("ecr"), typer.echo)
-    with place.terraform(place.platform, variables=images) as terraform:
+    with place.terraform(place.platform, variables={**images, VARIABLE: commit_here()}) as terraform:
         terraform.apply()
         outputs = terraform.outputs()
     rollout = Rollout(outputs, client, typer.echo)
@@ -41,11 +38,3 @@ def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
     FirstRotation(outputs, client, typer.echo).run()
     rollout.roll_out()
     typer.echo(f"outputs: {write_outputs(outputs)}")
-
-
-def _right_account(environment: Environment, client: Callable[[str], Any]) -> None:
-    from millrace_infra.preflight import Account, check_credentials
-
-    found = check_credentials(Account(environment, client))
-    if not found.ok:
-        raise SettingError("credentials", got=found.found, want=found.advice)

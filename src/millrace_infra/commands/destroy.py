@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from millrace.errors import SettingError
 from millrace_infra.commands.options import EnvOption, SuffixOption, chosen
 from millrace_infra.settings import Environment
+
+if TYPE_CHECKING:
+    from millrace_infra.remains import Left
 
 _ANY_IMAGE: Final = "none@sha256:" + "0" * 64
 """Terraform asks for the images even to destroy; nothing is made of them."""
@@ -33,12 +36,12 @@ def destroy(
         str, typer.Option("--confirm", help="the suffix once more, instead of typing it when asked")
     ] = "",
 ) -> None:
-    """Destroy an environment in one command. Ends with what is left: keys that AWS deletes in a week.
+    """Destroy an environment in one command. Ends with what is left, and with what stays because others need it.
 
-    Exit 1 if anything else is left.
+    Left are keys that AWS deletes in a week, each with its day: exit 1 if anything else is left.
     """
     from millrace_infra.images import NAMES
-    from millrace_infra.remains import remaining, remove_api_keys, remove_what_terraform_leaves
+    from millrace_infra.remains import remove_api_keys, remove_what_terraform_leaves, settled, shared
     from millrace_infra.session import client_of
     from millrace_infra.workspace import workspace
 
@@ -56,10 +59,20 @@ def destroy(
             with place.terraform(name, variables=images) as terraform:
                 terraform.destroy()
     remove_what_terraform_leaves(environment, client)
-    left = remaining(environment, client)
-    for one in left:
-        typer.echo(f"left: {one.arn}" + (f", deleted by AWS on {one.until}" if one.until else ""))
+    left = settled(environment, client)
+    for line in closing(left, shared(environment, client)):
+        typer.echo(line)
     raise typer.Exit(1 if any(not one.until for one in left) else 0)
+
+
+def closing(left: Sequence[Left], kept: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """What is left of the suffix, and what the account has once."""
+    for one in left:
+        yield f"left: {one.arn}" + (
+            f", deleted by AWS on {one.until}" if one.until else ", which should be gone"
+        )
+    for what, why in kept:
+        yield f"stays with the account: {what} ({why})"
 
 
 def guard(

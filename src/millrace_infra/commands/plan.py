@@ -18,11 +18,14 @@ def plan(
 ) -> None:
     """Show what would change."""
     from millrace_infra.images import chosen_images
+    from millrace_infra.revision import VARIABLE, commit_here
     from millrace_infra.terraform_run import CHANGES, NO_CHANGES
     from millrace_infra.workspace import workspace
 
     place = workspace(chosen(env, suffix))
     place.synthesize()
-    with place.terraform(place.platform, variables=chosen_images(place.environment)) as terraform:
+    # as `deploy` would be told: of the same commit and images, there is nothing to change
+    variables = {**chosen_images(place.environment), VARIABLE: commit_here()}
+    with place.terraform(place.platform, variables=variables) as terraform:
         changes = terraform.plan()
     raise typer.Exit(CHANGES if changes and exit_code else NO_CHANGES)

@@ -8,14 +8,16 @@ from millrace_infra.commands.options import EnvOption, SuffixOption, chosen
 
 
 def preflight(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
-    """Check credentials, zones, quotas, secrets, certificate and the account's own stack. Exit 1 on a fault."""
-    from millrace_infra.preflight import Account, examine
+    """Check credentials, zones, quotas, secrets, certificate and the account's own stack. Exit 2 on a fault."""
+    from millrace_infra.preflight import Account, NotReady, examine, sentence
     from millrace_infra.session import client_of
 
     environment = chosen(env, suffix)
-    faults = 0
+    faults = []
     for finding in examine(Account(environment, client_of(environment))):
-        faults += not finding.ok
-        advice = "" if finding.ok else f"  -> {finding.advice}"
-        typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name:<38} {finding.found}{advice}")
-    raise typer.Exit(1 if faults else 0)
+        if finding.ok:
+            typer.echo(f"ok    {finding.name:<38} {finding.found}")
+        else:
+            faults.append(sentence(finding))
+    if faults:
+        raise NotReady("\n".join(faults))

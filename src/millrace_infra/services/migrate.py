@@ -1,4 +1,7 @@
-"""The migration: a task that `deploy` runs once, before any traffic moves."""
+"""The migration: a task that `deploy` runs once, before any traffic moves.
+
+It is the one task that may read the master's secret: on the first run nobody else is there to make the roles.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ PROGRAM: Final = Program(
     command=("python", "-m", "millrace.schema"),
 )
 SIZE: Final = TaskSize(cpu=256, memory_mib=1024, count_min=1, count_max=1)
-"""It waits for the database; 150 MB for SQLAlchemy and the migrations."""
+"""It waits for the database most of its time; 150 MB for SQLAlchemy and the migrations."""
 
 
 class MigrateTask(Construct):

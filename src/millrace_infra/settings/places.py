@@ -113,5 +113,5 @@ class CiSettings(Section):
     repository: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)?$")] = ""
     issuer: Annotated[str, Field(pattern=r"^https://[a-z0-9./-]+$")] = "https://token.actions.githubusercontent.com"
     plan_environments: tuple[str, ...] = ("plan",)
-    deploy_environments: tuple[str, ...] = ("deploy", "ephemeral")
+    deploy_environments: tuple[str, ...] = ("deploy", "ephemeral", "roll-back")
     """Environments of the CI, not of ours: who approves a job there is set there."""

@@ -2,7 +2,7 @@
 
 | user | signs in by | is for |
 |---|---|---|
-| `millrace_master` | the existing secret, written once into the cluster and into no state | making the others |
+| `millrace_master` | the existing secret, written into the cluster, into no state | making the others (`migrate`) |
 | `millrace_owner` | never | owning every object; the others take its role |
 | `millrace_a`, `millrace_b` | password, rotated in turn | the services |
 | `millrace_migrate`, `millrace_readonly` | IAM | migrations; people who look |
@@ -36,7 +36,7 @@ ENGINE: Final = "aurora-postgresql"
 VERSION: Final = "16"
 """The major version that the data plane is tested with. AWS chooses the minor one: a pinned minor version is
 withdrawn after about a year, and then an old settings file could no longer be deployed."""
-PORT: Final = 5432
+PORT: Final = words.DATABASE_PORT
 MONITORING_S: Final = 60
 """Enhanced monitoring's coarsest grain: the finer ones cost log storage, and Performance Insights has seconds."""
 MASTER_PASSWORD_VERSION: Final = 1
@@ -100,6 +100,7 @@ class Aurora(Construct):
             words.ENV_DATABASE_HOST: self.endpoint,
             words.ENV_DATABASE_READER_HOST: self.reader_endpoint,
             words.ENV_DATABASE_NAME: words.DATABASE,
+            words.ENV_DATABASE_CA_FILE: words.DATABASE_CA_FILE,
         }
         return found | ({words.ENV_DATABASE_USER: user} if user else {})
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from millrace_infra.first_rotation import CURRENT, PENDING, POLL_S, FirstRotation, RotationFailed
+from millrace_infra.first_rotation import (
+    CURRENT,
+    PENDING,
+    POLL_S,
+    ROTATION_S_MAX,
+    FirstRotation,
+    RotationFailed,
+)
 
 BORN = datetime(2026, 1, 5, tzinfo=UTC)
 SECRETS = ["arn:aws:secretsmanager:r:1:secret:user", "arn:aws:secretsmanager:r:1:secret:keys"]
@@ -108,4 +115,4 @@ def test_one_that_does_not_end_stops_the_deployment_and_says_what_holds() -> Non
     run, slept = rotation(FakeAws(polls=None))
     with pytest.raises(RotationFailed, match="the value before still is"):
         run.run()
-    assert sum(slept) == pytest.approx(900.0)
+    assert sum(slept) == pytest.approx(ROTATION_S_MAX)

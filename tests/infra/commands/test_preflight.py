@@ -9,8 +9,20 @@ from typing import Any
 
 import pytest
 
-from millrace_infra.preflight import Account, Finding, check_certificate, check_secrets, check_state, examine
-from millrace_infra.settings import Environment
+from millrace_infra.preflight import (
+    Account,
+    Finding,
+    check_account_stack,
+    check_certificate,
+    check_secrets,
+    check_shards,
+    check_state,
+    examine,
+    rotation_function,
+)
+from millrace_infra.secrets import ROTATED
+from millrace_infra.settings import Environment, load
+from tests.infra.conftest import FOLDER, Synthesize
 
 Clients = Callable[[str], Any]
 
@@ -69,22 +81,104 @@ def test_a_secret_must_be_there_with_its_fields_and_be_rotated_by_nobody_else(
     assert "never-shown" not in str(found)
 
 
-@pytest.mark.parametrize(("function", "ok"), [("millrace-rotate-t1", True), ("millrace-rotate-other", False)])
-def test_a_secret_that_another_suffix_rotates_is_refused(
-    environment: Environment, function: str, ok: bool
+def test_the_state_s_key_is_found_behind_a_page_of_others(environment: Environment, client: Clients) -> None:
+    """KMS lists 50 aliases a page."""
+
+    class Kms:
+        def get_paginator(self, operation: str) -> Kms:
+            assert operation == "list_aliases"
+            return self
+
+        def paginate(self) -> list[dict[str, Any]]:
+            pages = [["alias/a"] * 50, ["alias/millrace-state"]]
+            return [{"Aliases": [{"AliasName": name} for name in page]} for page in pages]
+
+    found = by_name(
+        list(check_account_stack(Account(environment, lambda one: Kms() if one == "kms" else client(one))))
+    )
+    assert found["account stack: state key"].ok
+
+
+class Manager:
+    """Five secrets that are there, each rotated by `function`; `opened` are those whose value was asked for."""
+
+    class exceptions:  # noqa: N801
+        ResourceNotFoundException = KeyError
+
+    def __init__(
+        self, function: str = "", *, username: str = "millrace_master", stage: str = "AWSCURRENT"
+    ) -> None:
+        self.function, self.username, self.stage = function, username, stage
+        self.opened: list[str] = []
+
+    def describe_secret(self, **_: Any) -> dict[str, Any]:
+        lambdas = "arn:aws:lambda:eu-central-1:123456789012:function"
+        rotated = {"RotationLambdaARN": f"{lambdas}:{self.function}"} if self.function else {}
+        return rotated | {"VersionIdsToStages": {"v": [self.stage]}}
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803
+        self.opened.append(SecretId.rpartition("/")[2])
+        content = {"username": self.username, "password": "p", "client_secret": "s"}
+        return {"SecretString": json.dumps(content)}
+
+
+@pytest.mark.parametrize(
+    ("function", "ours"),
+    [("millrace-rotate-database-user-t1", "database-user"), ("millrace-rotate-database-user-a-t1", ""),
+     ("other-t1", ""), ("millrace-rotate-database-user-t2", "")],
+)  # fmt: skip
+def test_a_secret_that_anything_but_its_own_function_of_this_suffix_rotates_is_refused(
+    environment: Environment, function: str, ours: str
 ) -> None:
-    class Manager:
+    found = list(check_secrets(Account(environment, lambda _: Manager(function))))
+    assert [one.name.rpartition("/")[2] for one in found if one.ok] == [ours] * bool(ours)
+
+
+def test_the_functions_that_may_rotate_are_those_that_the_program_makes(
+    environment: Environment, synthesize: Synthesize
+) -> None:
+    made = {one["function_name"] for one in synthesize("dev")["millrace-t1"].of("aws_lambda_function")}
+    assert {rotation_function(environment, field) for field in ROTATED} == made
+
+
+@pytest.mark.requirement("S-13")
+def test_only_the_secrets_that_a_person_fills_are_opened(environment: Environment) -> None:
+    manager = Manager()
+    assert all(one.ok for one in check_secrets(Account(environment, lambda _: manager)))
+    assert manager.opened == ["database-master", "database-user", "dashboard-oidc"]
+
+
+def test_the_master_s_secret_names_the_cluster_s_master(environment: Environment) -> None:
+    found = list(check_secrets(Account(environment, lambda _: Manager(username="admin"))))
+    assert [(one.name.rpartition("/")[2], one.found) for one in found if not one.ok] == [
+        ("database-master", "of user admin")
+    ]
+
+
+def test_a_secret_that_never_got_a_value_is_refused(environment: Environment) -> None:
+    found = list(check_secrets(Account(environment, lambda _: Manager(stage="AWSPENDING"))))
+    assert {one.found for one in found} == {"without a value"}
+
+
+@pytest.mark.parametrize(("own", "ok"), [(0, False), (25, False), (26, True), (30, True)])
+def test_an_upgrade_does_not_want_the_shards_of_its_own_stream_twice(own: int, ok: bool) -> None:
+    environment = load("us-east-1", "t1", folder=FOLDER)
+    assert environment.settings.stream.shards == 26
+
+    class Kinesis:
         class exceptions:  # noqa: N801
             ResourceNotFoundException = KeyError
 
-        def describe_secret(self, **_: Any) -> dict[str, str]:
-            return {"RotationLambdaARN": f"arn:aws:lambda:eu-central-1:123456789012:function:{function}"}
+        def describe_limits(self) -> dict[str, int]:
+            return {"ShardLimit": 200, "OpenShardCount": 200}
 
-        def get_secret_value(self, **_: Any) -> dict[str, str]:
-            return {"SecretString": '{"username": "u", "password": "p", "client_secret": "s"}'}
+        def describe_stream_summary(self, StreamName: str) -> dict[str, Any]:  # noqa: N803
+            if not own:
+                raise KeyError(StreamName)
+            assert StreamName == "millrace-stream-t1"
+            return {"StreamDescriptionSummary": {"OpenShardCount": own}}
 
-    found = list(check_secrets(Account(environment, lambda _: Manager())))
-    assert {one.ok for one in found} == {ok}
+    assert [one.ok for one in check_shards(Account(environment, lambda _: Kinesis()))] == [ok]
 
 
 @pytest.mark.parametrize(

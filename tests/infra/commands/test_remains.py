@@ -8,11 +8,30 @@ from typing import Any
 
 import pytest
 
+from millrace_infra.commands.destroy import closing
 from millrace_infra.records_export import faults
-from millrace_infra.remains import remaining, remove_api_keys, remove_what_terraform_leaves
+from millrace_infra.remains import (
+    LOGS,
+    LOOKS_MAX,
+    SHARED_LOG_GROUPS,
+    TASKS,
+    Left,
+    is_our_log_group,
+    remaining,
+    remove_api_keys,
+    remove_what_terraform_leaves,
+    settled,
+    shared,
+)
 from millrace_infra.settings import Environment
+from tests.infra.program import Program
 
 Clients = Callable[[str], Any]
+GROUPS = (
+    "/millrace/api-{}", "aws-waf-logs-millrace-{}", "/aws/rds/cluster/millrace-aurora-{}/postgresql",
+    "/aws/ecs/containerinsights/millrace-cluster-{}/performance", "API-Gateway-Execution-Logs_a1b2c3/millrace-stage-{}",
+)  # fmt: skip
+"""Of a suffix: ours, and AWS's own for what is ours."""
 pytestmark = pytest.mark.requirement("S-04")
 
 
@@ -27,16 +46,56 @@ def test_keys_of_the_rotation_go_and_a_neighbours_stay(environment: Environment,
 def test_late_log_groups_and_former_revisions_go_and_a_neighbours_stay(
     environment: Environment, client: Clients
 ) -> None:
+    """A neighbour's suffix may end as ours does."""
     logs, ecs = client("logs"), client("ecs")
-    for suffix in ("t1", "t2"):
-        logs.create_log_group(logGroupName=f"/millrace/api-{suffix}")
+    for suffix in ("t1", "t2", "a-t1"):
+        for name in GROUPS:
+            logs.create_log_group(logGroupName=name.format(suffix))
         for _ in range(2):
             container = {"name": "api", "image": "i", "memory": 512}
             ecs.register_task_definition(family=f"millrace-api-{suffix}", containerDefinitions=[container])
     remove_what_terraform_leaves(environment, client)
-    assert [one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]] == ["/millrace/api-t2"]
+    left = [one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]]
+    assert sorted(left) == sorted(name.format(suffix) for suffix in ("t2", "a-t1") for name in GROUPS)
     kept = [arn.rpartition("/")[2] for arn in ecs.list_task_definitions()["taskDefinitionArns"]]
-    assert kept == ["millrace-api-t2:1", "millrace-api-t2:2"]
+    assert sorted(kept) == [
+        "millrace-api-a-t1:1",
+        "millrace-api-a-t1:2",
+        "millrace-api-t2:1",
+        "millrace-api-t2:2",
+    ]
+
+
+def test_the_names_that_are_removed_are_those_that_the_program_makes(
+    platform: Program, environment: Environment
+) -> None:
+    groups = {one["name"] for one in platform.of("aws_cloudwatch_log_group")}
+    assert all(is_our_log_group(environment, name) for name in groups)
+    assert {f"/millrace/{noun}-t1" for noun in LOGS} <= groups, "a noun that has no log group"
+    families = {one["family"] for one in platform.of("aws_ecs_task_definition")}
+    assert families == {environment.names.of(service) for service in TASKS}
+    (cluster,), (stage,) = platform.of("aws_ecs_cluster"), platform.of("aws_api_gateway_stage")
+    assert is_our_log_group(environment, f"/aws/ecs/containerinsights/{cluster['name']}/performance")
+    assert is_our_log_group(environment, f"API-Gateway-Execution-Logs_a1b2c3/{stage['stage_name']}")
+
+
+def test_what_the_account_has_once_is_an_exact_list(environment: Environment, client: Clients) -> None:
+    from millrace_infra.account import SERVICE_LINKED
+
+    logs, before = client("logs"), dict(shared(environment, client))
+    assert not any(one.startswith("log group ") for one in before), "nobody writes there yet"
+    for name in SHARED_LOG_GROUPS:
+        logs.create_log_group(logGroupName=name)
+    bucket, iam = "s3://millrace-state-123456789012-eu-central-1", "arn:aws:iam::123456789012"
+    assert {what for what, _ in shared(environment, client)} == {
+        "log group RDSOSMetrics", "log group /aws/apigateway/welcome", "stack millrace-account",
+        f"state {bucket}/millrace-t1/terraform.tfstate", f"state {bucket}/millrace-registry-t1/terraform.tfstate",
+        f"{iam}:oidc-provider/token.actions.githubusercontent.com",
+        *(f"{iam}:role/aws-service-role/{service}/{role}" for service, role in SERVICE_LINKED.values()),
+    }  # fmt: skip
+    for name in SHARED_LOG_GROUPS:
+        assert not is_our_log_group(environment, name)
+        logs.delete_log_group(logGroupName=name)
 
 
 def test_what_is_left_is_named_and_a_key_with_the_day_on_which_it_goes(
@@ -53,6 +112,36 @@ def test_what_is_left_is_named_and_a_key_with_the_day_on_which_it_goes(
     assert set(left) == {f"key/{key}", "forgotten"}
     assert left[f"key/{key}"].startswith("20")
     assert left["forgotten"] == ""
+
+
+@pytest.mark.parametrize(("gone_after", "looks", "left"), [(0, 1, 0), (3, 4, 0), (99, LOOKS_MAX, 1)])
+def test_what_aws_still_lists_a_while_is_not_said_to_be_left(
+    environment: Environment, gone_after: int, looks: int, left: int
+) -> None:
+    class Tagged:
+        seen = 0
+
+        def get_paginator(self, _: str) -> Tagged:
+            return self
+
+        def paginate(self, **_: Any) -> list[dict[str, Any]]:
+            self.seen += 1
+            there = self.seen <= gone_after
+            return [{"ResourceTagMappingList": [{"ResourceARN": "arn:aws:ec2:r:1:natgateway/n"}] * there}]
+
+    slept: list[float] = []
+    tagged = Tagged()
+    assert len(settled(environment, lambda _: tagged, slept.append)) == left
+    assert (tagged.seen, len(slept)) == (looks, looks - 1)
+
+
+def test_destroy_ends_with_keys_and_their_days_and_what_the_account_has_once() -> None:
+    left = [Left("arn:aws:kms:r:1:key/k", "2026-01-12"), Left("arn:aws:sqs:r:1:forgotten")]
+    assert list(closing(left, [("log group RDSOSMetrics", "of all")])) == [
+        "left: arn:aws:kms:r:1:key/k, deleted by AWS on 2026-01-12",
+        "left: arn:aws:sqs:r:1:forgotten, which should be gone",
+        "stays with the account: log group RDSOSMetrics (of all)",
+    ]
 
 
 @pytest.mark.requirement("S-20")

@@ -14,6 +14,8 @@ from tests.infra.conftest import FOLDER
 IMAGE = "registry.example/millrace@sha256:" + "a" * 64
 IMAGES = {f"MILLRACE_IMAGE_{name}": IMAGE for name in ("WORKER", "API", "DASHBOARD", "COLLECTOR")}
 
+VERBS = ("bootstrap", "synth", "preflight", "plan", "deploy", "outputs", "deployed", "destroy")
+
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +43,7 @@ def sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return said
 
 
-@pytest.mark.parametrize("verb", ["bootstrap", "synth", "preflight", "plan", "deploy", "outputs", "destroy"])
+@pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -60,7 +62,7 @@ def test_an_environment_that_cannot_be_is_refused_by_every_verb(
     assert said in sentence(monkeypatch, capsys, verb, *arguments)
 
 
-@pytest.mark.parametrize("verb", ["plan", "outputs", "destroy"])
+@pytest.mark.parametrize("verb", ["plan", "outputs", "deployed", "destroy"])
 @pytest.mark.parametrize("missing", ["node", "terraform"])
 def test_a_missing_program_is_named_with_the_version_that_is_wanted(
     verb: str,

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from millrace.names import PROJECT
+from millrace.names import DATABASE_MASTER, PROJECT
 from millrace_infra.app import build
 from millrace_infra.remains import remove_api_keys, remove_what_terraform_leaves
 from millrace_infra.settings import Environment, load
@@ -120,7 +120,7 @@ def secrets_of(environment: Environment) -> dict[str, str]:
     names = environment.secrets
     password = {"username": "millrace", "password": f"planted-{environment.suffix}-password"}
     return {
-        names.database_master: json.dumps(password),
+        names.database_master: json.dumps(password | {"username": DATABASE_MASTER}),
         names.database_user: json.dumps(password | {"username": "millrace_a"}),
         names.api_signing: json.dumps({"secret": f"planted-{environment.suffix}-signing"}),
         names.api_keys: json.dumps({"current": f"planted-{environment.suffix}-api-key-value"}),

@@ -89,7 +89,7 @@ def test_backups_of_the_database_and_the_files_are_opted_into(account: Program) 
 
 
 @pytest.mark.requirement("S-25")
-@pytest.mark.parametrize(("verb", "jobs"), [("plan", ["plan"]), ("deploy", ["deploy", "ephemeral"])])
+@pytest.mark.parametrize(("verb", "jobs"), [("plan", ["plan"]), ("deploy", ["deploy", "ephemeral", "roll-back"])])
 def test_only_a_job_of_our_repository_that_was_let_through_takes_a_role(
     account: Program, verb: str, jobs: list[str]
 ) -> None:

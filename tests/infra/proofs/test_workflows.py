@@ -20,10 +20,10 @@ FILES = sorted(FOLDER.glob("*.yml"))
 OWN = ("./.github/actions/set-up",)
 TRIGGERS = {"push", "pull_request", "schedule", "workflow_dispatch"}
 JOB_KEYS = {
-    "concurrency", "env", "environment", "if", "needs", "permissions", "runs-on", "steps", "strategy",
+    "concurrency", "env", "environment", "if", "needs", "outputs", "permissions", "runs-on", "steps", "strategy",
     "timeout-minutes",
 }  # fmt: skip
-STEP_KEYS = {"env", "if", "name", "run", "uses", "with"}
+STEP_KEYS = {"env", "id", "if", "name", "run", "uses", "with"}
 pytestmark = pytest.mark.requirement("S-25")
 
 
@@ -64,7 +64,7 @@ def test_a_workflow_is_well_formed(file: Path) -> None:
         assert set(job) <= JOB_KEYS
         assert int(job["timeout-minutes"]) <= 120
         needs = job.get("needs", [])
-        assert {needs} if isinstance(needs, str) else set(needs) <= set(content["jobs"])
+        assert ({needs} if isinstance(needs, str) else set(needs)) <= set(content["jobs"])
     for _, step in steps(content):
         assert set(step) <= STEP_KEYS
         assert ("run" in step) != ("uses" in step)
@@ -76,7 +76,9 @@ def test_every_step_is_a_make_target_that_exists(file: Path) -> None:
     assert asked_for(file) <= targets()
 
 
-@pytest.mark.parametrize("file", [*FILES, ROOT / ".github/actions/set-up/action.yml"], ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", [*FILES, ROOT / ".github/actions/set-up/action.yml"], ids=lambda file: file.name
+)
 def test_every_action_is_pinned_by_its_commit(file: Path) -> None:
     """A tag can be moved; the comment says which release the commit is."""
     for line in file.read_text().splitlines():
@@ -93,7 +95,9 @@ def test_no_key_lies_at_the_ci_s_host(file: Path) -> None:
     for job in workflow(file)["jobs"].values():
         signs = job.get("permissions", {}).get("id-token") == "write"
         assert signs == any("role-to-assume" in step.get("with", {}) for step in job["steps"])
-        assert not signs or job["environment"], "its reviewers let the job through, and the role's trust names it"
+        assert not signs or job["environment"], (
+            "its reviewers let the job through, and the role's trust names it"
+        )
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -109,7 +113,10 @@ def test_the_environments_are_those_whose_tokens_the_roles_take() -> None:
 
     ci = CiSettings()
     used = {
-        job["environment"] for file in FILES for job in workflow(file)["jobs"].values() if "environment" in job
+        job["environment"]
+        for file in FILES
+        for job in workflow(file)["jobs"].values()
+        if "environment" in job
     }
     assert used == {*ci.plan_environments, *ci.deploy_environments}
 
@@ -119,9 +126,46 @@ def test_the_whole_way_is_there() -> None:
     asked = {file.stem: asked_for(file) for file in FILES}
     assert asked["check"] >= {"lint", "types", "security", "test", "scan", "synth"}
     assert asked["plan"] == {"plan"}
-    assert asked["deploy"] == {"preflight", "deploy", "verify-deployed"}
+    assert asked["deploy"] == {"preflight", "deployed", "deploy", "verify-deployed"}
     assert asked["nightly"] >= {"test-long", "destroy"}
-    assert "failure()" in workflow(FOLDER / "deploy.yml")["jobs"]["roll-back"]["if"]
+
+
+def test_a_deployment_that_fails_goes_back_by_itself_to_what_the_state_had_before() -> None:
+    """No hand-kept variable, no reviewer; where nothing was deployed before, there is nothing to go back to."""
+    from millrace_infra.images import ENV_IMAGE, NAMES
+    from millrace_infra.revision import IMAGE, lines
+    from millrace_infra.settings.places import CiSettings
+
+    jobs = workflow(FOLDER / "deploy.yml")["jobs"]
+    forth, back = jobs["deploy"], jobs["roll-back"]
+    before = {"commit": "c", **{IMAGE.format(name=name): name for name in NAMES}}
+    written = {line.partition("=")[0] for line in lines(before)}
+    assert forth["outputs"] == {name: f"${{{{ steps.before.outputs.{name} }}}}" for name in written}
+    runs = [step.get("run", "") for step in forth["steps"]]
+    (asked,) = (at for at, step in enumerate(forth["steps"]) if step.get("id") == "before")
+    assert "make deployed" in runs[asked]
+    assert asked < next(at for at, line in enumerate(runs) if line.startswith("make deploy "))
+    assert back["needs"] == "deploy"
+    assert back["if"] == "failure() && needs.deploy.outputs.commit != ''"
+    (checkout,) = (
+        step["with"] for step in back["steps"] if step.get("uses", "").startswith("actions/checkout")
+    )
+    assert checkout["ref"] == "${{ needs.deploy.outputs.commit }}"
+    images = {ENV_IMAGE.format(name=name.upper()): f"image_{name}" for name in NAMES}
+    assert back["env"] == {name: f"${{{{ needs.deploy.outputs.{image} }}}}" for name, image in images.items()}
+    assert back["environment"] != forth["environment"]
+    assert back["environment"] in CiSettings().deploy_environments
+    assert "vars.PREVIOUS" not in (FOLDER / "deploy.yml").read_text()
+
+
+def test_a_matrix_that_may_be_empty_is_asked_about_before_it_is_made() -> None:
+    for file in FILES:
+        for name, job in workflow(file)["jobs"].items():
+            for values in job.get("strategy", {}).get("matrix", {}).values():
+                for variable in re.findall(
+                    r"fromJSON\((vars\.\w+)", values if isinstance(values, str) else ""
+                ):
+                    assert job["if"] == f"{variable} != '' && {variable} != '[]'", f"{file.name}: {name}"
 
 
 def test_set_up_takes_the_versions_that_the_project_is_tested_with() -> None:

@@ -1,0 +1,36 @@
+"""Where the deployed platform is; without one, and unless it is asked for, each test is skipped with the reason."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+OUTPUTS = Path("cfn-outputs") / "flat-outputs.json"
+Clients = Callable[[str], Any]
+
+
+@pytest.fixture(scope="session")
+def outputs(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What `make deploy` wrote: flat name -> value."""
+    if not OUTPUTS.exists():
+        pytest.skip(f"nothing is deployed from here: {OUTPUTS} is not there (make deploy, make outputs)")
+    if request.config.getoption("markexpr") != "account":
+        pytest.skip("a deployed platform is asked by `make verify-deployed` alone")
+    found: dict[str, Any] = json.loads(OUTPUTS.read_text())
+    return found
+
+
+@pytest.fixture(scope="session")
+def client(outputs: dict[str, Any]) -> Clients:
+    """`client("ecs")`: with the credentials of the shell."""
+    import boto3
+
+    region = os.environ.get("AWS_REGION", "")
+    if not region:
+        pytest.fail("AWS_REGION: found '', wanted the region of the deployment")
+    return lambda service: boto3.client(service, region_name=region)
