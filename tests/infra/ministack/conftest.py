@@ -9,6 +9,7 @@ import pytest
 
 from tests.infra.conftest import SUFFIX, Synthesize
 from tests.infra.ministack.roles.account import Account
+from tests.infra.ministack.roles.probes import ROLES
 from tests.infra.ministack.server import ministack, missing
 
 NEIGHBOUR = "t2"
@@ -33,3 +34,17 @@ def account(judging: str, synthesize: Synthesize) -> Callable[[str], Account]:
         return Account(judging, stacks[f"millrace-{suffix}"], stacks[f"millrace-registry-{suffix}"])
 
     return of
+
+
+@pytest.fixture(scope="session")
+def at(account: Callable[[str], Account]) -> Account:
+    """The suffix under test, its roles made; nobody but services can take them yet."""
+    made = account(SUFFIX)
+    for path in ROLES.values():
+        made.make_role(path)
+    return made
+
+
+@pytest.fixture(scope="session")
+def neighbour(account: Callable[[str], Account]) -> Account:
+    return account(NEIGHBOUR)

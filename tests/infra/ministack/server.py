@@ -1,6 +1,6 @@
 """Starts the emulator that invokes REST APIs and judges roles, in its own environment, on a loopback port of its own.
 
-It is installed by `make .tools/ministack/.ready`; MINISTACK_PYTHON names another interpreter that has it.
+It is installed by `make second-emulator`; MINISTACK_PYTHON names another interpreter that has it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT_KEY = {"AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_SECRET_ACCESS_KEY": "of-the-emula
 
 def missing() -> str:
     """Why it cannot run here; empty if it can."""
-    return "" if PYTHON.exists() else f"{PYTHON} is not there: make .tools/ministack/.ready"
+    return "" if PYTHON.exists() else f"{PYTHON} is not there: make second-emulator"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from random import randrange
 from typing import Any
 
 import boto3
@@ -53,6 +54,8 @@ class Account:
         self.program = program
         self._registry = registry
         self.root = clients(address, KEY_OF_ROOT)
+        self.database_host = f"127.{randrange(1, 255)}.{randrange(256)}.{randrange(1, 255)}"
+        """An address of this machine's own, for a test that listens there on PostgreSQL's port."""
         self._made: dict[str, Attributes] = {}
         for bucket in program.of("aws_s3_bucket"):
             self.root("s3").create_bucket(
@@ -235,6 +238,10 @@ def _usage_plan(account: Account, one: Resource) -> Attributes:
     return {"id": account.root("apigateway").create_usage_plan(name=one["name"], apiStages=stages)["id"]}
 
 
+def _cluster(account: Account, one: Resource) -> Attributes:
+    return {"endpoint": account.database_host, "cluster_resource_id": "cluster-MADEUP"}
+
+
 class Nowhere(dict[str, str]):
     """Only policies name it, and `judged_otherwise` leaves out what they say of it: an address of nothing."""
 
@@ -256,6 +263,7 @@ MAKERS: Mapping[str, Callable[[Account, Resource], Attributes]] = {
     "aws_kinesis_stream": _stream,
     "aws_kinesis_stream_consumer": _consumer,
     "aws_kms_key": _key,
+    "aws_rds_cluster": _cluster,
     "aws_s3_bucket": _bucket,
     "aws_sqs_queue": _queue,
     "data.aws_secretsmanager_secret": _secret,

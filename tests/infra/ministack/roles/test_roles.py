@@ -10,8 +10,6 @@ from functools import cache
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.infra.conftest import SUFFIX
-from tests.infra.ministack.conftest import NEIGHBOUR
 from tests.infra.ministack.roles import judged_otherwise
 from tests.infra.ministack.roles.account import Account, Clients, clients
 from tests.infra.ministack.roles.judged_otherwise import Statements, understood
@@ -23,20 +21,6 @@ pytestmark = pytest.mark.requirement("S-13")
 TABLE = tuple(probes())
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 Sign = Callable[[str], Clients]
-
-
-@pytest.fixture(scope="session")
-def at(account: Callable[[str], Account]) -> Account:
-    """The suffix under test, its roles made; nobody but services can take them yet."""
-    made = account(SUFFIX)
-    for path in ROLES.values():
-        made.make_role(path)
-    return made
-
-
-@pytest.fixture(scope="session")
-def neighbour(account: Callable[[str], Account]) -> Account:
-    return account(NEIGHBOUR)
 
 
 @pytest.fixture(scope="session")
