@@ -19,6 +19,8 @@ from tests.infra.ministack.server import ACCOUNT, ROOT_KEY
 from tests.infra.program import REFERENCE, Program, Resource
 
 REGION = "eu-central-1"
+SESSION = boto3.Session(region_name=REGION)
+"""One for all: it reads AWS's model of a service once, which takes longer than all calls of a role."""
 Attributes = Mapping[str, str]
 Clients = Callable[[str], Any]
 """`aws("kinesis")`: a client that signs as somebody."""
@@ -27,13 +29,12 @@ KEY_OF_ROOT = {name.lower(): value for name, value in ROOT_KEY.items()}
 
 def clients(address: str, key: Mapping[str, str], *, in_tls: bool = True) -> Clients:
     """Clients that sign with this key. A refusal is an answer: nothing is repeated."""
-    session = boto3.Session(region_name=REGION, **key)
     kept: dict[str, Any] = {}
     config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
 
     def of(service: str) -> Any:
         if service not in kept:
-            kept[service] = session.client(service, endpoint_url=address, config=config)
+            kept[service] = SESSION.client(service, endpoint_url=address, config=config, **key)
             if service == "s3" and in_tls:
                 kept[service].meta.events.register("before-sign.s3", _came_in_tls)
         return kept[service]
