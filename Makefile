@@ -63,6 +63,9 @@ scan: $(VENV)/.dev .tools/checkov/.ready ## checkov over every stack of every en
 engines: $(VENV)/.dev .tools/cdktn/.ready ## the program with CDKTN in the place of CDKTF
 	$(PYTEST) tests/infra/proofs/test_engines.py --timeout 900
 
+.PHONY: second-emulator
+second-emulator: .tools/ministack/.ready ## ministack, without which the tests of roles, functions and edge skip
+
 .PHONY: docs
 docs: $(VENV)/.dev ## write docs/settings.md and docs/requirements.md again
 	$(BIN)/python scripts/document_settings.py > docs/settings.md

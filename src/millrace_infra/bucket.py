@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from millrace_infra.policy import Statement, document
+from millrace_infra.policy import Condition, Statement, document
 from millrace_infra.security import Key
 from millrace_infra.settings import Environment
 from millrace_infra.terraform import (
@@ -184,10 +184,20 @@ def _tls_only(arn: str) -> list[Statement]:
 
 
 def _our_key_only(arn: str, key: Key | None) -> list[Statement]:
-    """A writer that names no key gets ours by default; one that names another is refused."""
+    """A writer that says nothing of encryption gets our key by default; one that asks for another is refused.
+
+    A negated operator is true of a header that is not there, with or without IfExists: by itself it would refuse
+    who says nothing, too. So it counts only where encryption is asked for: `AES256`, or `aws:kms` without a key,
+    which S3 reads as AWS's own. Source: IAM user guide, condition operators; S3 API reference, PutObject.
+    """
     if key is None:
         return []
-    condition = {"StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption-aws-kms-key-id": key.arn}}
+    header = "s3:x-amz-server-side-encryption"
+    condition: Condition = {
+        "Null": {header: "false"},
+        # the state's bucket is written by Terraform, which names its key by the alias
+        "StringNotEquals": {f"{header}-aws-kms-key-id": [key.arn, key.alias]},
+    }
     return [Statement(("s3:PutObject",), (f"{arn}/*",), condition, "Deny", principals={"AWS": "*"})]
 
 

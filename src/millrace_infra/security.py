@@ -75,7 +75,8 @@ class Key(Construct):
             policy=document(*_policy(environment, purpose)),
             tags={"Name": name, "data-class": purpose.data_class},
         )
-        KmsAlias(self, "alias", name=f"alias/{name}", target_key_id=self._resource.key_id)
+        self.alias = f"alias/{name}"
+        KmsAlias(self, "alias", name=self.alias, target_key_id=self._resource.key_id)
 
     @property
     def arn(self) -> str:

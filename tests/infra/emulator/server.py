@@ -61,7 +61,7 @@ def serve() -> None:
     from tests.infra.emulator.dispatch import Dispatcher
 
     additions.load()
-    # no function is invoked here: ministack's tests and those of the rotation do
+    # Lambda is an inventory here and runs nothing: tests/infra/ministack/functions runs what the program put into it
     default_user_config["lambda"] = {"use_docker": False}
     logging.getLogger("werkzeug").setLevel(os.environ.get("EMULATOR_LOG", "ERROR"))
     moto = DomainDispatcherApplication(create_backend_app)

@@ -22,6 +22,7 @@ from tests.infra.proofs import (
     test_transport,
 )
 from tests.infra.proofs.conftest import Stacks
+from tests.infra.stores import test_archive
 
 Body = dict[str, Any]
 Change = Callable[[Body], None]
@@ -141,6 +142,8 @@ BROKEN: list[tuple[str, str, Change, Callable[..., None]]] = [
     ("platform", "worker/task/task-role/role", policy(lambda found: found[0].pop("Condition"), "assume_role_policy"), p.test_a_service_takes_a_role_only_for_this_account),
     ("account", "ci/deploy", policy(lambda found: found[0].pop("Condition"), "assume_role_policy"), p.test_a_service_takes_a_role_only_for_this_account),
     ("platform", "deployment/role/may-roles", policy(lambda found: found[0].update(Condition={"StringEquals": {"iam:PassedToService": ""}})), p.test_a_role_is_handed_only_to_the_service_it_was_made_for),
+    ("platform", "stream/producers/role/may-stream", policy(lambda found: found[1].pop("Condition")), p.test_a_role_uses_a_key_through_its_service_alone),
+    ("platform", "archive/files/policy", policy(lambda found: [one["Condition"].pop("Null", None) for one in found]), test_archive.test_a_file_under_another_key_than_ours_is_refused_and_one_that_asks_for_none_gets_ours),
     ("platform", WHOLE, also("aws_iam_role_policy_attachment", {}), p.test_no_policy_of_aws_s_own_and_no_user_is_used),
     ("platform", "worker/task/task-role/role", put("managed_policy_arns", ["arn:aws:iam::aws:policy/AdministratorAccess"]), p.test_no_policy_of_aws_s_own_and_no_user_is_used),
     *(("platform", WHOLE, also(kind, {}), s.test_no_kind_of_resource_that_carries_a_secret_is_used) for kind in s.CARRIERS),

@@ -121,3 +121,12 @@ def test_no_policy_of_aws_s_own_and_no_user_is_used(stack: Program) -> None:
     )
     for role in stack.of("aws_iam_role"):
         assert not role.get("managed_policy_arns"), role.path
+
+
+@pytest.mark.requirement("S-13")
+def test_a_role_uses_a_key_through_its_service_alone(suffixed: Program) -> None:
+    """A key that a role could use by itself would open whatever it gets hold of, wherever that lies."""
+    for policy in suffixed.of("aws_iam_role_policy"):
+        for one in policy.statements():
+            if {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:CreateGrant"} & set(one["Action"]):
+                assert one["Condition"]["StringEquals"]["kms:ViaService"], policy.path

@@ -121,11 +121,19 @@ def test_every_bucket_refuses_to_talk_in_clear_or_in_old_tls(platform: Program, 
 
 
 @pytest.mark.requirement("S-12")
-def test_a_file_under_another_key_than_ours_is_refused(platform: Program) -> None:
+def test_a_file_under_another_key_than_ours_is_refused_and_one_that_asks_for_none_gets_ours(
+    platform: Program,
+) -> None:
+    """Without the first condition a writer that says nothing of encryption would be refused: it names no key."""
     for bucket in buckets(platform)[:-1]:
-        text = platform.at(f"{bucket}/policy")["policy"]
-        assert "s3:x-amz-server-side-encryption-aws-kms-key-id" in text
-        assert platform.at("keys/archive/key").address in text
+        (one,) = (one for one in platform.at(f"{bucket}/policy").statements() if one["Action"] == ["s3:PutObject"])
+        key, alias = one["Condition"].pop("StringNotEquals")["s3:x-amz-server-side-encryption-aws-kms-key-id"]
+        assert one["Condition"] == {"Null": {"s3:x-amz-server-side-encryption": "false"}}
+        assert one["Effect"] == "Deny"
+        followed = platform.follow(key)
+        assert followed is not None
+        assert followed.path == "keys/archive/key"
+        assert alias == platform.at("keys/archive/alias")["name"]
 
 
 @pytest.mark.parametrize("part", ["versioning", "public-access", "ownership"])

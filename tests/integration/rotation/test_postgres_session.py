@@ -2,52 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from millrace import names
 from millrace_rotation.database_user import Credentials
 from millrace_rotation.postgres import PostgresError, Session, scram_verifier, tls_socket
 from tests.integration.rotation.conftest import MASTER_PASSWORD, Database
-
-Answer = Callable[[socket.socket], None]
-
-
-def certificate(folder: Path, host: str) -> Path:
-    """Self-signed for that name, key and certificate in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / f"{host}.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return file
+from tests.integration.rotation.tls import Answer, certificate, door, shut, tls_before
 
 
 @pytest.fixture
@@ -56,47 +24,12 @@ def listening() -> Iterator[Callable[[Answer], int]]:
     opened: list[socket.socket] = []
 
     def serve(answer: Answer) -> int:
-        door = socket.create_server(("127.0.0.1", 0))
-        opened.append(door)
-
-        def run() -> None:
-            try:
-                while True:
-                    answer(door.accept()[0])
-            except OSError:
-                return
-
-        threading.Thread(target=run, daemon=True).start()
-        return int(door.getsockname()[1])
+        opened.append(door(answer, "127.0.0.1"))
+        return int(opened[-1].getsockname()[1])
 
     yield serve
-    for door in opened:
-        door.shutdown(socket.SHUT_RDWR)
-        door.close()
-
-
-def tls_before(database: Database, file: Path) -> Answer:
-    """Ends TLS as PostgreSQL does, and passes on to the real one, which was built without."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-
-    def answer(client: socket.socket) -> None:
-        assert client.recv(8) == struct.pack("!ii", 8, 80877103)
-        client.sendall(b"S")
-        secured = context.wrap_socket(client, server_side=True)
-        behind = socket.socket(socket.AF_UNIX)
-        behind.connect(f"{database.folder}/.s.PGSQL.5432")
-        threading.Thread(target=pass_on, args=(behind, secured), daemon=True).start()
-        pass_on(secured, behind)
-
-    return answer
-
-
-def pass_on(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while content := source.recv(65536):
-            target.sendall(content)
-    target.close()
+    for one in opened:
+        shut(one)
 
 
 def master_session(database: Database, port: int, trusted: Path, host: str = "localhost") -> Session:

@@ -17,8 +17,8 @@ from tests.contract.api.api_platform import (
     postgres_server,
     writer,
 )
-from tests.infra.edge.live.ministack import ministack, missing
 from tests.infra.emulator.server import CREDENTIALS
+from tests.infra.ministack.server import ministack, missing
 
 __all__ = ["cache", "clock", "follower", "platform", "postgres", "postgres_server", "writer"]
 
