@@ -53,6 +53,10 @@ REFUSALS: Final = (
 
 SINKS: Final = ("postgres", "redis", "archive", "blackhole")
 
+PROMISED_S: Final = 0.5
+"""Of 100 readings 99 are visible, and committed, within this. Those that are not are counted one by one: a stall ends
+in one large batch. Two counters say it of any number of processes, which no percentile of each does."""
+
 # 1 ms to 30 s, close together around the promise (visible and durable p99 under 500 ms).
 LATENCY_BUCKETS_S: Final = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5,
@@ -98,6 +102,7 @@ PROCESS_LAG_SECONDS = Gauge(
 
 # --- sinks ----------------------------------------------------------------------------------------
 SINK_READINGS_APPLIED = Counter("sink_readings_applied_total", "Readings whose batch is committed.")
+SINK_READINGS_SLOW = Counter("sink_readings_slow_total", "Readings committed later than promised.")
 SINK_READINGS_ARCHIVED = Counter("sink_readings_archived_total", "Readings in listed segments.")
 SINK_COMMIT_SECONDS = Histogram(
     "sink_commit_seconds", "One transaction or segment.", ["sink"], buckets=LATENCY_BUCKETS_S
@@ -111,6 +116,10 @@ LATENCY_DURABLE_SECONDS = Histogram(
     "latency_durable_seconds", "Receipt to commit.", buckets=LATENCY_BUCKETS_S
 )
 
+# --- api ------------------------------------------------------------------------------------------
+API_READINGS_VISIBLE = Counter("api_readings_visible_total", "Fresh readings that the live view took.")
+API_READINGS_SLOW = Counter("api_readings_slow_total", "Those that it took later than promised.")
+
 # --- supervisor -----------------------------------------------------------------------------------
 LOG_LINES_LOST = Counter("log_lines_lost_total", "Lines of log that the output did not take.")
 SUPERVISOR_RESTARTS = Counter("supervisor_restarts_total", "Children started again after a death.")
@@ -120,6 +129,7 @@ _REJECTED = {reason: PROCESS_READINGS_REJECTED.labels(reason.name.lower()) for r
 _DOOR_REJECTED = {reason: INGEST_READINGS_REJECTED.labels(reason.name.lower()) for reason in Reason if reason}
 
 
+COUNTERS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Counter))
 _COMMIT = {sink: SINK_COMMIT_SECONDS.labels(sink) for sink in SINKS}
 
 
@@ -171,9 +181,18 @@ def committed(outputs: Sequence[Output], seconds: float, now_us: int) -> None:
     SINK_READINGS_APPLIED.inc(sum(len(output.readings) for output in outputs))
     for output in outputs:
         if output.newest_received_us:
-            LATENCY_DURABLE_SECONDS.observe(max(0.0, (now_us - output.newest_received_us) / 1e6))
+            latency_s = max(0.0, (now_us - output.newest_received_us) / 1e6)
+            LATENCY_DURABLE_SECONDS.observe(latency_s)
+            _count(SINK_READINGS_SLOW, len(output.readings) if latency_s > PROMISED_S else 0)
         for parent, position in output.traces:
             record_span(SPAN_SINK_POSTGRES, parent, seconds, shard=output.shard, position=position)
+
+
+def visible(readings: int, latency_s: float) -> None:
+    """Count readings of one batch that the live view took; the latency is that of the newest receipt."""
+    LATENCY_VISIBLE_SECONDS.observe(max(0.0, latency_s))
+    API_READINGS_VISIBLE.inc(readings)
+    _count(API_READINGS_SLOW, readings if latency_s > PROMISED_S else 0)
 
 
 def archived(rows: int, seconds: float) -> None:

@@ -17,7 +17,7 @@ from millrace.names import ENV_HOME, ENV_SHARED_FOLDER, SERVICE_COLLECTOR
 from millrace_infra.observability.logs import Logs
 from millrace_infra.policy import Role, Statement, trust
 from millrace_infra.services import container
-from millrace_infra.services.collector import OTLP_ENDPOINT, collector
+from millrace_infra.services.collector import OTLP_ENDPOINT, REPORT_EVERY_MS, collector
 from millrace_infra.services.container import SCRATCH_FOLDER, SHARED_FOLDER, Program
 from millrace_infra.services.image_variables import Images
 from millrace_infra.settings import Environment, TaskSize
@@ -32,6 +32,8 @@ from millrace_infra.terraform import (
     EcsTaskDefinitionVolumeEfsVolumeConfigurationAuthorizationConfig,
 )
 
+INTERVAL_VARIABLE: Final = "OTEL_METRIC_EXPORT_INTERVAL"
+"""As OpenTelemetry calls it."""
 METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """As prometheus_client calls it."""
 SERVICE_PRINCIPAL: Final = "ecs-tasks.amazonaws.com"
@@ -205,5 +207,5 @@ def _told(
     if program.shared:
         told[ENV_SHARED_FOLDER] = SHARED_FOLDER
     if collected:
-        told |= {"OTEL_EXPORTER_OTLP_ENDPOINT": OTLP_ENDPOINT}
+        told |= {"OTEL_EXPORTER_OTLP_ENDPOINT": OTLP_ENDPOINT, INTERVAL_VARIABLE: str(REPORT_EVERY_MS)}
     return told | dict(program.variables) | dict(variables)

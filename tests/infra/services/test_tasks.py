@@ -145,7 +145,10 @@ def test_the_collector_starts_first_and_its_end_ends_nothing(services: Program, 
     assert found[task]["essential"] is True
     assert found["collector"]["essential"] is False
     assert found["collector"]["restartPolicy"]["enabled"] is True
-    assert variables(services, task)["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"
+    told = variables(services, task)
+    assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"
+    # an alarm looks at minutes: each must have a report in it
+    assert int(told["OTEL_METRIC_EXPORT_INTERVAL"]) <= 30_000
 
 
 @pytest.mark.requirement("S-23")

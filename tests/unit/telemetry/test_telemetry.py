@@ -40,7 +40,7 @@ def test_every_counter_names_its_stage_and_ends_in_total() -> None:
     assert [
         name
         for name in names
-        if not re.fullmatch(r"(ingest|process|sink|supervisor|log)_[a-z]+(_[a-z]+)*_total", name)
+        if not re.fullmatch(r"(ingest|process|sink|api|supervisor|log)_[a-z]+(_[a-z]+)*_total", name)
     ] == []
 
 
@@ -76,6 +76,22 @@ def test_a_batch_is_counted_once_in_each_place() -> None:
     assert grown["process_readings_received_total"] == 7
     assert grown["process_readings_duplicate_total"] == 2
     assert grown["process_readings_applied_total"] == 5
+
+
+@pytest.mark.requirement("S-23")
+def test_readings_committed_later_than_promised_are_counted_one_by_one() -> None:
+    """A stall ends in one large batch: of batches one is late, of readings most are."""
+    limit_us, now_us = round(telemetry.PROMISED_S * 1e6), 10_000_000
+    before = telemetry.totals()
+    outputs = []
+    for readings, age_us in ((1, limit_us), (7, limit_us + 1), (3, 0)):
+        output = empty_output(newest_received_us=now_us - age_us)
+        output.readings = np.zeros(readings, batch.READING)
+        outputs.append(output)
+    telemetry.committed(outputs, 0.01, now_us)
+    after = telemetry.totals()
+    assert after["sink_readings_slow_total"] - before["sink_readings_slow_total"] == 7
+    assert after["sink_readings_applied_total"] - before["sink_readings_applied_total"] == 11
 
 
 def test_labels_come_from_closed_sets() -> None:
