@@ -117,6 +117,7 @@ ARCHIVE_CRITICAL: Final = "critical/"
 ARCHIVE_STANDARD: Final = "standard/"
 ARCHIVE_QUARANTINE: Final = "quarantine/"
 
-# On AWS: a metric that only a deployment has. Who reads a secret knows when its current version was made.
+# On AWS: a metric that only a deployment has, in the namespace of those that the collector sends.
+ENV_METRIC_NAMESPACE: Final = "MILLRACE_METRIC_NAMESPACE"
 METRIC_SECRET_AGE_DAYS: Final = "secret_age_days"
 LABEL_SECRET: Final = "secret"

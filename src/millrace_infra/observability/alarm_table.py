@@ -85,8 +85,9 @@ ROWS: Final[tuple[Row, ...]] = (
         "platform has this alarm until its first night.",
         "ticket", "backup", compare="<", breaching=26, of=26, period_s=HOUR_S, missing="breaching"),
     Row("rotation-overdue", "promises", _SECRET_AGE, limits.secret_age_days, "days",
-        "A secret is older than its rotation's rhythm and the two days in which Secrets Manager tries again.",
-        "ticket", "rotation", compare=">", breaching=2, of=2, period_s=HOUR_S, missing="missing"),
+        "A secret is older than its rotation's rhythm and the two days in which Secrets Manager tries again, or for "
+        "three hours nothing said how old it is. A new platform has this alarm until its first figure, within an hour.",
+        "ticket", "rotation", compare=">", breaching=3, of=3, period_s=HOUR_S, missing="breaching"),
     Row("certificate-expires", "promises",
         of.one("AWS/CertificateManager", "DaysToExpiry", "CertificateArn", "certificate_arn", "Minimum"), 30, "days",
         "ACM renews 60 days before the end: at 30 it has failed for a month. An expired certificate has no "

@@ -73,8 +73,8 @@ SILENT: Final[Mapping[str, str]] = {
     "dashboard-tasks-too-few": "ALARM",
     "api-unreachable": "ALARM",
     "dashboard-unreachable": "ALARM",
-    # the programs that report it are watched by other rows
-    "rotation-overdue": "INSUFFICIENT_DATA",
+    # who says it is silent
+    "rotation-overdue": "ALARM",
     # an expired certificate has no metric: what was known of it stays
     "certificate-expires": "as before",
 }
