@@ -34,8 +34,6 @@ from millrace_infra.terraform import (
 
 INTERVAL_VARIABLE: Final = "OTEL_METRIC_EXPORT_INTERVAL"
 """As OpenTelemetry calls it."""
-METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""As prometheus_client calls it."""
 SERVICE_PRINCIPAL: Final = "ecs-tasks.amazonaws.com"
 
 
@@ -197,11 +195,13 @@ class Task(Construct):
 def _told(
     environment: Environment, program: Program, variables: Mapping[str, str], *, collected: bool
 ) -> dict[str, str]:
-    """What every program is told; its own variables win over these, and the caller's over both."""
+    """What every program is told; its own variables win over these, and the caller's over both.
+
+    Not where processes count together: a task has one, and that folder would have to be there before its first import.
+    """
     told = {
         "AWS_REGION": environment.region,
         ENV_HOME: f"{SCRATCH_FOLDER}/millrace",
-        METRICS_FOLDER_VARIABLE: f"{SCRATCH_FOLDER}/metrics",
         "MILLRACE_LOG_JSON": "true",
     }
     if program.shared:
