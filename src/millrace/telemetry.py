@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -129,7 +129,6 @@ _REJECTED = {reason: PROCESS_READINGS_REJECTED.labels(reason.name.lower()) for r
 _DOOR_REJECTED = {reason: INGEST_READINGS_REJECTED.labels(reason.name.lower()) for reason in Reason if reason}
 
 
-COUNTERS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Counter))
 _COMMIT = {sink: SINK_COMMIT_SECONDS.labels(sink) for sink in SINKS}
 
 
@@ -175,24 +174,25 @@ def process_lag(shard: int) -> Gauge:
     return PROCESS_LAG_SECONDS.labels(str(shard))
 
 
-def committed(outputs: Sequence[Output], seconds: float, now_us: int) -> None:
-    """Count one transaction of the operational store; the latency is that of each output's newest receipt."""
-    _COMMIT["postgres"].observe(seconds)
-    SINK_READINGS_APPLIED.inc(sum(len(output.readings) for output in outputs))
-    for output in outputs:
-        if output.newest_received_us:
-            latency_s = max(0.0, (now_us - output.newest_received_us) / 1e6)
-            LATENCY_DURABLE_SECONDS.observe(latency_s)
-            _count(SINK_READINGS_SLOW, len(output.readings) if latency_s > PROMISED_S else 0)
-        for parent, position in output.traces:
-            record_span(SPAN_SINK_POSTGRES, parent, seconds, shard=output.shard, position=position)
-
-
 def visible(readings: int, latency_s: float) -> None:
     """Count readings of one batch that the live view took; the latency is that of the newest receipt."""
     LATENCY_VISIBLE_SECONDS.observe(max(0.0, latency_s))
     API_READINGS_VISIBLE.inc(readings)
     _count(API_READINGS_SLOW, readings if latency_s > PROMISED_S else 0)
+
+
+def committed(outputs: Sequence[Output], seconds: float, now_us: int) -> None:
+    """Count one transaction of the operational store; the latency is that of each output's newest receipt."""
+    _COMMIT["postgres"].observe(seconds)
+    promised_us = now_us - round(PROMISED_S * 1e6)
+    slow = [len(output.readings) for output in outputs if 0 < output.newest_received_us < promised_us]
+    _count(SINK_READINGS_SLOW, sum(slow))
+    SINK_READINGS_APPLIED.inc(sum(len(output.readings) for output in outputs))
+    for output in outputs:
+        if output.newest_received_us:
+            LATENCY_DURABLE_SECONDS.observe(max(0.0, (now_us - output.newest_received_us) / 1e6))
+        for parent, position in output.traces:
+            record_span(SPAN_SINK_POSTGRES, parent, seconds, shard=output.shard, position=position)
 
 
 def archived(rows: int, seconds: float) -> None:
@@ -202,6 +202,8 @@ def archived(rows: int, seconds: float) -> None:
 
 
 # --- reading them back ----------------------------------------------------------------------------
+
+COUNTERS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Counter))
 
 
 def _registry() -> CollectorRegistry:
@@ -232,32 +234,6 @@ def totals() -> dict[str, float]:
             if labels:
                 out[f"{sample.name}{{{labels}}}"] = out.get(f"{sample.name}{{{labels}}}", 0.0) + sample.value
     return out
-
-
-def quantile_s(values: Mapping[str, float], histogram: str, share: float) -> float:
-    """Quantile of a histogram in `totals()`, in seconds; NaN when it is empty.
-
-    Linear inside its bucket, so as exact as the buckets are narrow.
-    """
-    buckets = sorted(
-        (float(name[len(histogram) + 8 : -1]), count)
-        for name, count in values.items()
-        if name.startswith(histogram + "_bucket{")
-    )
-    if not buckets or buckets[-1][1] <= 0:
-        return float("nan")
-    return _interpolated(buckets, share * buckets[-1][1])
-
-
-def _interpolated(buckets: Iterable[tuple[float, float]], wanted: float) -> float:
-    lower, below = 0.0, 0.0
-    for upper, count in buckets:
-        if count >= wanted:
-            if upper == float("inf"):
-                return lower
-            return lower + (upper - lower) * (wanted - below) / max(count - below, 1e-12)
-        lower, below = upper, count
-    return lower
 
 
 def forget_process(pid: int) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import os
 import re
 import subprocess
@@ -109,15 +108,6 @@ def test_several_processes_count_into_one_place(tmp_path: Path) -> None:
     assert done.stdout.split() == ["41.0", "0"]
     telemetry.clear_metrics_folder(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_quantile_lies_in_its_bucket() -> None:
-    values = {"x_bucket{0.1}": 50.0, "x_bucket{0.2}": 90.0, "x_bucket{0.5}": 100.0, "x_bucket{+Inf}": 100.0}
-    assert telemetry.quantile_s(values, "x", 0.5) == pytest.approx(0.1)
-    assert telemetry.quantile_s(values, "x", 0.7) == pytest.approx(0.15)
-    assert telemetry.quantile_s(values, "x", 0.99) == pytest.approx(0.47)
-    assert math.isnan(telemetry.quantile_s({}, "x", 0.5))
-    assert telemetry.quantile_s({"x_bucket{0.1}": 0.0, "x_bucket{+Inf}": 4.0}, "x", 0.5) == 0.1
 
 
 SPANS = """
