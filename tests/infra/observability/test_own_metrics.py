@@ -104,6 +104,23 @@ def test_what_metrics_answers_is_what_the_collector_is_told(told: tuple[list[emf
     assert {one.scope for one in found} == {""}
 
 
+def test_a_worker_tells_the_collector_while_it_runs_and_when_it_ends() -> None:
+    program = """
+from millrace import telemetry, worker
+worker._run = lambda *_: telemetry.PROCESS_BATCHES.inc(3)
+raise SystemExit(worker.main([]))
+"""
+    with OtlpServer() as collector:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+        environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_TRACES_EXPORTER": "none"}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found = [point for request in collector.requests for point in emf.points(request)]
+    assert [(point.name, point.value) for point in found] == [("process_batches_total", 3)]
+
+
 def test_every_alarm_of_ours_reads_a_metric_that_arrives_under_that_name(
     told: tuple[list[emf.Point], Counts], watch: Program
 ) -> None:
