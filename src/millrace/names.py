@@ -16,7 +16,8 @@ SERVICE_WORKER: Final = "worker"
 SERVICE_API: Final = "api"
 SERVICE_DASHBOARD: Final = "dashboard"
 
-# On AWS: what the tasks are told beside the settings above.
+# On AWS: what the tasks are told beside the settings above. What no program reads so far is a table of docs/deploy.md,
+# "What does not run yet".
 SERVICE_MIGRATE: Final = "migrate"
 SERVICE_COLLECTOR: Final = "collector"
 ENV_API_HOST: Final = "MILLRACE_API_HOST"
@@ -26,13 +27,13 @@ ENV_API_URL: Final = "MILLRACE_API_URL"
 ENV_DASHBOARD_HOST: Final = "MILLRACE_DASHBOARD_HOST"
 ENV_DASHBOARD_PORT: Final = "MILLRACE_DASHBOARD_PORT"
 ENV_DASHBOARD_URL: Final = "MILLRACE_DASHBOARD_URL"
-"""Where people open the dashboard: the sign-in returns there."""
+"""Where people open the dashboard: a sign-in is to return there."""
 ENV_TLS_FOLDER: Final = "MILLRACE_TLS_FOLDER"
-"""Where a server makes its own key and certificate when it starts; it then serves HTTPS only."""
+"""Where a server is to make its own key and certificate when it starts, to serve HTTPS only."""
 ENV_SHARED_FOLDER: Final = "MILLRACE_SHARED_FOLDER"
 """The file system that all tasks share."""
 ENV_HEARTBEAT_FILE: Final = "MILLRACE_HEARTBEAT_FILE"
-"""A worker touches it with each turn of its loop; a file that grows old is a worker that hangs."""
+"""A worker is to touch it with each turn of its loop; a file that grows old is a worker that hangs."""
 ENV_OIDC_ISSUER: Final = "MILLRACE_OIDC_ISSUER"
 ENV_OIDC_AUTHORIZATION_ENDPOINT: Final = "MILLRACE_OIDC_AUTHORIZATION_ENDPOINT"
 ENV_OIDC_TOKEN_ENDPOINT: Final = "MILLRACE_OIDC_TOKEN_ENDPOINT"
@@ -122,6 +123,7 @@ ARCHIVE_CRITICAL: Final = "critical/"
 ARCHIVE_STANDARD: Final = "standard/"
 ARCHIVE_QUARANTINE: Final = "quarantine/"
 
-# On AWS: a metric that only a deployment has. Who reads a secret knows when its current version was made.
+# On AWS: a metric that only a deployment has, in the namespace of those that the collector sends.
+ENV_METRIC_NAMESPACE: Final = "MILLRACE_METRIC_NAMESPACE"
 METRIC_SECRET_AGE_DAYS: Final = "secret_age_days"
 LABEL_SECRET: Final = "secret"

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -52,6 +52,10 @@ REFUSALS: Final = (
 """
 
 SINKS: Final = ("postgres", "redis", "archive", "blackhole")
+
+PROMISED_S: Final = 0.5
+"""Of 100 readings 99 are visible, and committed, within this. Those that are not are counted one by one: a stall ends
+in one large batch. Two counters say it of any number of processes, which no percentile of each does."""
 
 # 1 ms to 30 s, close together around the promise (visible and durable p99 under 500 ms).
 LATENCY_BUCKETS_S: Final = (
@@ -98,6 +102,7 @@ PROCESS_LAG_SECONDS = Gauge(
 
 # --- sinks ----------------------------------------------------------------------------------------
 SINK_READINGS_APPLIED = Counter("sink_readings_applied_total", "Readings whose batch is committed.")
+SINK_READINGS_SLOW = Counter("sink_readings_slow_total", "Readings committed later than promised.")
 SINK_READINGS_ARCHIVED = Counter("sink_readings_archived_total", "Readings in listed segments.")
 SINK_COMMIT_SECONDS = Histogram(
     "sink_commit_seconds", "One transaction or segment.", ["sink"], buckets=LATENCY_BUCKETS_S
@@ -110,6 +115,10 @@ LATENCY_VISIBLE_SECONDS = Histogram(
 LATENCY_DURABLE_SECONDS = Histogram(
     "latency_durable_seconds", "Receipt to commit.", buckets=LATENCY_BUCKETS_S
 )
+
+# --- api ------------------------------------------------------------------------------------------
+API_READINGS_VISIBLE = Counter("api_readings_visible_total", "Fresh readings that the live view took.")
+API_READINGS_SLOW = Counter("api_readings_slow_total", "Those that it took later than promised.")
 
 # --- supervisor -----------------------------------------------------------------------------------
 LOG_LINES_LOST = Counter("log_lines_lost_total", "Lines of log that the output did not take.")
@@ -165,9 +174,19 @@ def process_lag(shard: int) -> Gauge:
     return PROCESS_LAG_SECONDS.labels(str(shard))
 
 
+def visible(readings: int, latency_s: float) -> None:
+    """Count readings of one batch that the live view took; the latency is that of the newest receipt."""
+    LATENCY_VISIBLE_SECONDS.observe(max(0.0, latency_s))
+    API_READINGS_VISIBLE.inc(readings)
+    _count(API_READINGS_SLOW, readings if latency_s > PROMISED_S else 0)
+
+
 def committed(outputs: Sequence[Output], seconds: float, now_us: int) -> None:
     """Count one transaction of the operational store; the latency is that of each output's newest receipt."""
     _COMMIT["postgres"].observe(seconds)
+    promised_us = now_us - round(PROMISED_S * 1e6)
+    slow = [len(output.readings) for output in outputs if 0 < output.newest_received_us < promised_us]
+    _count(SINK_READINGS_SLOW, sum(slow))
     SINK_READINGS_APPLIED.inc(sum(len(output.readings) for output in outputs))
     for output in outputs:
         if output.newest_received_us:
@@ -183,6 +202,8 @@ def archived(rows: int, seconds: float) -> None:
 
 
 # --- reading them back ----------------------------------------------------------------------------
+
+COUNTERS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Counter))
 
 
 def _registry() -> CollectorRegistry:
@@ -213,32 +234,6 @@ def totals() -> dict[str, float]:
             if labels:
                 out[f"{sample.name}{{{labels}}}"] = out.get(f"{sample.name}{{{labels}}}", 0.0) + sample.value
     return out
-
-
-def quantile_s(values: Mapping[str, float], histogram: str, share: float) -> float:
-    """Quantile of a histogram in `totals()`, in seconds; NaN when it is empty.
-
-    Linear inside its bucket, so as exact as the buckets are narrow.
-    """
-    buckets = sorted(
-        (float(name[len(histogram) + 8 : -1]), count)
-        for name, count in values.items()
-        if name.startswith(histogram + "_bucket{")
-    )
-    if not buckets or buckets[-1][1] <= 0:
-        return float("nan")
-    return _interpolated(buckets, share * buckets[-1][1])
-
-
-def _interpolated(buckets: Iterable[tuple[float, float]], wanted: float) -> float:
-    lower, below = 0.0, 0.0
-    for upper, count in buckets:
-        if count >= wanted:
-            if upper == float("inf"):
-                return lower
-            return lower + (upper - lower) * (wanted - below) / max(count - below, 1e-12)
-        lower, below = upper, count
-    return lower
 
 
 def forget_process(pid: int) -> None:

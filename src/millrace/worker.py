@@ -14,8 +14,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from millrace import counter_report, telemetry
 from millrace import settings as settings_of
-from millrace import telemetry
 from millrace.batch import Frame, Record
 from millrace.clock import Clock, EdgeClock
 from millrace.durable import make_folders
@@ -201,7 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = settings_of.load(os.environ)
         telemetry.set_up_logs(level=settings.log_level, json_lines=settings.log_json, service=f"worker-{chosen.index}")
         telemetry.set_up_traces(service=SERVICE_WORKER, environ=os.environ)
-        _run(settings, chosen.index, chosen.of)
+        with counter_report.reporting(service=SERVICE_WORKER, environ=os.environ):
+            _run(settings, chosen.index, chosen.of)
     except MillraceError as error:
         log.error("worker_ended", error=str(error))
         print(f"millrace worker: {error}", file=sys.stderr)

@@ -20,8 +20,11 @@ FILES: Final[Mapping[str, tuple[str, ...]]] = {
     "database_user": ("database_user", "postgres", "stages"),
     "api_signing": ("api_signing", "pair", "stages"),
     "api_keys": ("api_keys", "pair", "stages"),
+    "secret_age": ("secret_age",),
 }
-"""Field of `SecretNames` -> the files of the function that rotates it; a test finds one too many or too few."""
+"""A function's module -> its files; a test finds one too many or too few. One that rotates is called as the field of
+`SecretNames` that it rotates.
+"""
 WORDS: Final = "millrace/names.py"
 """Without its package's own code, which loads the data plane."""
 SOURCE: Final = Path(millrace_rotation.__file__).parents[1]
@@ -32,14 +35,14 @@ _READABLE: Final = 0o100644 << 16
 """A file that Lambda's user may read, whatever the builder's umask was."""
 
 
-def handler(field: str) -> str:
-    return f"{millrace_rotation.__name__}.{field}.handler"
+def handler(program: str) -> str:
+    return f"{millrace_rotation.__name__}.{program}.handler"
 
 
-def build(field: str) -> bytes:
-    """The zip of the function that rotates that secret."""
+def build(program: str) -> bytes:
+    """The zip of the function that runs that module."""
     package = millrace_rotation.__name__
-    files = [WORDS, *(f"{package}/{name}.py" for name in ("__init__", *FILES[field]))]
+    files = [WORDS, *(f"{package}/{name}.py" for name in ("__init__", *FILES[program]))]
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         for name in sorted(files):
@@ -52,11 +55,11 @@ def build(field: str) -> bytes:
     return target.getvalue()
 
 
-def write(field: str, folder: Path) -> Path:
+def write(program: str, folder: Path) -> Path:
     """The zip in a file of that folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{field}.zip"
-    file.write_bytes(build(field))
+    file = folder / f"{program}.zip"
+    file.write_bytes(build(program))
     return file
 
 

@@ -1,6 +1,6 @@
 """Secrets that exist already: found by name, never made, never read here.
 
-Only their addresses go into the program and into a task's environment; the task reads the value when it
+Only their addresses go into the program and into a task's environment; the task is to read the value when it
 connects. A data source of a secret's *version* would put its value into the state: there is none.
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import uvicorn
 
-from millrace import telemetry
+from millrace import counter_report, telemetry
 from millrace.api.app import create_app
 from millrace.api.dependencies import AcceptedBody, Dependencies, SentBody
 from millrace.api.live import LiveFollower
@@ -158,7 +158,8 @@ def main() -> None:
     ticker.start()
     needs.live.start()
     try:
-        uvicorn.Server(config).run()
+        with counter_report.reporting(service=SERVICE_API, environ=os.environ):
+            uvicorn.Server(config).run()
     finally:
         ticker.close()
         door.close()

@@ -154,6 +154,7 @@ class LiveFollower(LiveView):
                 self.lag.note(blob.shard, len(blob) if age_us else 0, age_us / 1e6, now_s)
                 if age_us and len(blob):
                     self.visible.record(age_us / 1000, len(blob), now_s)
+                    telemetry.visible(len(blob), age_us / 1e6)
 
     def _take(self, shard: int, blob: LiveBlob) -> bool:
         if blob.tags:

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from millrace import telemetry
 from millrace.api.dependencies import Dependencies, dependencies
 from millrace.api.latency import LatencyWindow
+from millrace.api.quantile import quantile_s
 from millrace.api.store import in_thread
 from millrace.errors import Unavailable
 
@@ -84,8 +85,8 @@ class StatsSampler:
         return {
             name: None if math.isnan(seconds) else round(seconds * 1000, 1)
             for name, seconds in (
-                ("p50", telemetry.quantile_s(recent, histogram, 0.5)),
-                ("p99", telemetry.quantile_s(recent, histogram, 0.99)),
+                ("p50", quantile_s(recent, histogram, 0.5)),
+                ("p99", quantile_s(recent, histogram, 0.99)),
             )
         }
 

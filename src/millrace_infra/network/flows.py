@@ -99,8 +99,8 @@ FLOWS: Final = (
 def flows_of(egress: Egress) -> tuple[Flow, ...]:
     """The table as that egress lets it be: `aws` resolved, each (source, target, port) once.
 
-    Interface end points alone reach no internet: the dashboard's sign-in and the rotation of API keys do not
-    work there.
+    Interface end points alone reach no internet: the dashboard's sign-in (once it has one) and the rotation of API keys
+    do not work there.
     """
     aws = INTERNET if egress == "nat" else ENDPOINTS
     found: dict[tuple[str, str, int], Flow] = {}

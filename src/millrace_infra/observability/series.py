@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client import Counter
 
 OURS: Final = "Millrace/{suffix}"
 """Namespace of our own metrics, as `services/collector.py` has it: a suffix has its own."""
@@ -35,16 +35,14 @@ class Series:
     query: str = ""
 
 
-def ours(metric: MetricWrapperBase, statistic: str, **labels: str | Of) -> Series:
-    """A metric of `telemetry.py`, under the name and with the labels that it has there.
+def ours(counter: Counter, **labels: str | Of) -> Series:
+    """A counter of `telemetry.py`, under the name and with the labels that it has there.
 
-    A counter arrives as what was added since the last report, so its sum is a rate. A percentile needs values with
-    their counts, which the collector sends of exponential histograms: of others it sends least, most, sum and
-    count, and CloudWatch has no percentile of those. Source: the collector's awsemf exporter, histograms.
+    It arrives as what was added since the last report, and nothing while nothing is added: its sum is a rate. There
+    are counters alone: `counter_report.py` says why.
     """
-    (described,) = metric.describe()
-    name = f"{described.name}_total" if described.type == "counter" else described.name
-    return Series(OURS, name, labels, statistic)
+    (described,) = counter.describe()
+    return Series(OURS, f"{described.name}_total", labels, "Sum")
 
 
 def kinesis(name: str, statistic: str) -> Series:

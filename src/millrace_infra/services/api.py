@@ -1,4 +1,7 @@
-"""The API's service: the front door of readings and the query API."""
+"""The API's service: the front door of readings and the query API.
+
+The program does not read yet what it is told here of AWS, nor serves HTTPS: docs/deploy.md, "What does not run yet".
+"""
 
 from __future__ import annotations
 

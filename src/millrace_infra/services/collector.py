@@ -17,6 +17,8 @@ OTLP_ENDPOINT: Final = "http://127.0.0.1:4318"
 METRIC_NAMESPACE: Final = "Millrace"
 MEMORY_MIB: Final = 128
 """Its own limiter is at 96 MiB; beyond this it is killed and started again, and the program goes on."""
+REPORT_EVERY_MS: Final = 15_000
+"""How often a program tells what it counted: four times in the minute that an alarm looks at."""
 RESTART_AFTER_S: Final = 60
 """The shortest that ECS lets a container run before it may start it again."""
 
@@ -41,6 +43,8 @@ def collector(*, image: str, log_group: str, suffix: str, region: str) -> dict[s
 def _config(log_group: str, suffix: str, region: str) -> str:
     """As JSON, which is YAML. Nothing is left to the collector to fill in: `${…}` would be Terraform's."""
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    (annotation,) = config["processors"]["attributes/suffix"]["actions"]
+    annotation["value"] = suffix
     config["exporters"]["awsxray"]["region"] = region
     config["exporters"]["awsemf"] |= {
         "region": region,

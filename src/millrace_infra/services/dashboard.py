@@ -1,6 +1,7 @@
 """The dashboard's service: people watch the plant there.
 
-It signs people in itself (OpenID Connect); its client's secret is the existing secret `dashboard_oidc`.
+It is told what it needs to sign people in itself (OpenID Connect), its client's secret being the existing secret
+`dashboard_oidc`. The program does not do so yet, nor serves HTTPS: docs/deploy.md, "What does not run yet".
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from millrace.names import ENV_HOME, ENV_SHARED_FOLDER, SERVICE_COLLECTOR
 from millrace_infra.observability.logs import Logs
 from millrace_infra.policy import Role, Statement, trust
 from millrace_infra.services import container
-from millrace_infra.services.collector import OTLP_ENDPOINT, collector
+from millrace_infra.services.collector import OTLP_ENDPOINT, REPORT_EVERY_MS, collector
 from millrace_infra.services.container import SCRATCH_FOLDER, SHARED_FOLDER, Program
 from millrace_infra.services.image_variables import Images
 from millrace_infra.settings import Environment, TaskSize
@@ -32,8 +32,8 @@ from millrace_infra.terraform import (
     EcsTaskDefinitionVolumeEfsVolumeConfigurationAuthorizationConfig,
 )
 
-METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""As prometheus_client calls it."""
+INTERVAL_VARIABLE: Final = "OTEL_METRIC_EXPORT_INTERVAL"
+"""As OpenTelemetry calls it."""
 SERVICE_PRINCIPAL: Final = "ecs-tasks.amazonaws.com"
 
 
@@ -195,15 +195,17 @@ class Task(Construct):
 def _told(
     environment: Environment, program: Program, variables: Mapping[str, str], *, collected: bool
 ) -> dict[str, str]:
-    """What every program is told; its own variables win over these, and the caller's over both."""
+    """What every program is told; its own variables win over these, and the caller's over both.
+
+    Not where processes count together: a task has one, and that folder would have to be there before its first import.
+    """
     told = {
         "AWS_REGION": environment.region,
         ENV_HOME: f"{SCRATCH_FOLDER}/millrace",
-        METRICS_FOLDER_VARIABLE: f"{SCRATCH_FOLDER}/metrics",
         "MILLRACE_LOG_JSON": "true",
     }
     if program.shared:
         told[ENV_SHARED_FOLDER] = SHARED_FOLDER
     if collected:
-        told |= {"OTEL_EXPORTER_OTLP_ENDPOINT": OTLP_ENDPOINT}
+        told |= {"OTEL_EXPORTER_OTLP_ENDPOINT": OTLP_ENDPOINT, INTERVAL_VARIABLE: str(REPORT_EVERY_MS)}
     return told | dict(program.variables) | dict(variables)

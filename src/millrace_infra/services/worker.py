@@ -3,6 +3,9 @@
 No load balancer, so no traffic to shift: the new generation runs beside the old one, takes shards over under
 the leases that both share, and writes are idempotent. Terraform makes the new revision and `deploy` starts
 it, after the migration; the circuit breaker and the alarms take it back.
+
+This is what the service is made for. The program holds no leases yet and touches no heartbeat: docs/deploy.md, "What
+does not run yet".
 """
 
 from __future__ import annotations

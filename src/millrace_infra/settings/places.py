@@ -60,7 +60,7 @@ class ProducerTrust(Section):
 
 
 class OidcSettings(Section):
-    """Sign-in of people to the dashboard."""
+    """Sign-in of people to the dashboard, which is told of it and does not do it yet."""
 
     issuer: Annotated[str, Field(pattern=r"^https://")]
     authorization_endpoint: Annotated[str, Field(pattern=r"^https://")]

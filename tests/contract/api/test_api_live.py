@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from api_platform import SHARDS, TOKEN, CacheServer, Platform, Writer, sink_for, tag, wait_for
 
+from millrace import telemetry
 from millrace.api.live import LiveFollower
 from millrace.api.live_view import TagRef
 from millrace.batch import ALARM, ANOMALY, CLOSED, OPENED, READING
@@ -91,6 +92,32 @@ def test_a_store_that_lost_everything_is_filled_again_by_its_owner(
         assert follower.latest([TagRef(0, 0)])[0].value == 4.0
     finally:
         follower.close()
+
+
+@pytest.mark.requirement("S-23")
+def test_readings_that_become_visible_are_counted_and_so_are_those_that_came_too_late(
+    cache: CacheServer, clock: EdgeClock, writer: Writer, follower: LiveFollower
+) -> None:
+    """Each reading once, whatever else is said again; a window without a receipt has no latency."""
+    before = telemetry.totals()
+    at_once = writer.output([(0, 1_000, 1.0), (0, 1_001, 1.0)], tags=[tag(0, TEMP)])
+    at_once.newest_received_us += 3_600_000_000  # however loaded the machine is: not late
+    held_up = writer.output([(0, 2_000, 2.0), (0, 2_001, 2.0), (0, 2_002, 2.0)])
+    held_up.newest_received_us -= 501_000
+    again = writer.output([(0, 3_000, 3.0)])
+    again.newest_received_us = 0
+    for output in (at_once, held_up, again):
+        writer.sink.write([output])
+
+    def grown(name: str) -> float:
+        return telemetry.totals()[name] - before.get(name, 0.0)
+
+    wait_for(lambda: grown("api_readings_visible_total") >= 5, "the follower has counted them")
+    wait_for(lambda: follower.rows == 6, "and has taken all")
+
+    assert grown("api_readings_visible_total") == 5
+    assert grown("api_readings_slow_total") == 3
+    assert grown("latency_visible_seconds_count") == 2
 
 
 def test_a_dead_store_costs_the_pipeline_nothing_but_silence(cache: CacheServer, clock: EdgeClock) -> None:

@@ -22,6 +22,8 @@ from millrace.protocols import control
 from millrace.protocols import frame as frame_codec
 from millrace.stream.durability import server_options
 from millrace.stream.valkey import ValkeyStream
+from tests.infra.observability.emf import points
+from tests.infra.observability.otlp_server import OtlpServer
 
 BYTES_MAX = 256 * 1024**2
 
@@ -37,9 +39,16 @@ def stream_server() -> Iterator[CacheServer]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def collector() -> Iterator[OtlpServer]:
+    with OtlpServer() as server:
+        yield server
+
+
 @pytest.mark.requirement("S-19")
-def test_the_process_takes_a_reading_ticks_and_ends_on_sigterm(
-    cache: CacheServer, stream_server: CacheServer, postgres: str, tmp_path: Path
+@pytest.mark.requirement("S-23")
+def test_the_process_takes_a_reading_ticks_tells_its_counts_and_ends_on_sigterm(
+    cache: CacheServer, stream_server: CacheServer, postgres: str, tmp_path: Path, collector: OtlpServer
 ) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -53,6 +62,9 @@ def test_the_process_takes_a_reading_ticks_and_ends_on_sigterm(
         "MILLRACE_CACHE_URL": cache.url,
         "MILLRACE_SHARDS": str(SHARDS),
         "MILLRACE_STREAM_BYTES_MAX": str(BYTES_MAX),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_METRIC_EXPORT_INTERVAL": "100",
         "PYTHONPATH": str(Path(__file__).parents[3] / "src"),
     }
     log = (tmp_path / "log").open("wb")
@@ -73,6 +85,12 @@ def test_the_process_takes_a_reading_ticks_and_ends_on_sigterm(
         assert (answer.status_code, answer.json()["accepted"]) == (202, 1), answer.text
         assert client.get("/v1/stats").json()["disk"]["free_bytes"] > 0
         assert "ingest_readings_accepted_total" in client.get("/metrics").text
+
+        def told() -> bool:
+            found = [point.name for request in collector.requests for point in points(request)]
+            return "ingest_readings_accepted_total" in found
+
+        wait_for(told, "the collector hears of the reading", 60)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) in (0, -signal.SIGTERM)
     finally:

@@ -19,7 +19,7 @@ Metric = tuple[str, str, frozenset[str]]
 
 
 def alarms(program: Program) -> list[Resource]:
-    """Those of the table: scaling has alarms of its own, which tell nobody."""
+    """Those of the table: scaling has alarms of its own, which tell nobody (`services/test_scaling_alarms.py`)."""
     return [one for one in program.of("aws_cloudwatch_metric_alarm") if "/alarms/" in one.path]
 
 
@@ -47,20 +47,32 @@ def queries(alarm: Resource) -> dict[str, dict[str, object]]:
     return {query["id"]: query for query in alarm.get("metric_query", [])}
 
 
+def result(alarm: Resource) -> str:
+    """The id of the query that an alarm looks at; empty where it names its one metric itself."""
+    found = [name for name, query in queries(alarm).items() if query.get("return_data")]
+    return found[0] if found else ""
+
+
 def expression(alarm: Resource) -> str:
-    return str(queries(alarm)["value"]["expression"]) if queries(alarm) else ""
+    """Empty where the alarm looks at one metric as it is."""
+    return str(queries(alarm)[result(alarm)].get("expression", "")) if queries(alarm) else ""
 
 
 def metrics(program: Program) -> Iterator[tuple[Metric, dict[str, str]]]:
     """Each metric that an alarm names, with the values of its dimensions."""
     for one in alarms(program):
-        if one.get("metric_name"):
-            yield _metric(one.body)
-        for query in one.get("metric_query", []):
-            if "metric" in query:
-                yield _metric(query["metric"])
-            elif query["expression"].startswith("SELECT"):
-                yield _selected(query["expression"])
+        yield from metrics_of(one)
+
+
+def metrics_of(alarm: Resource) -> Iterator[tuple[Metric, dict[str, str]]]:
+    """Those that one alarm names."""
+    if alarm.get("metric_name"):
+        yield _metric(alarm.body)
+    for query in alarm.get("metric_query", []):
+        if "metric" in query:
+            yield _metric(query["metric"])
+        elif query["expression"].startswith("SELECT"):
+            yield _selected(query["expression"])
 
 
 def _metric(body: object) -> tuple[Metric, dict[str, str]]:

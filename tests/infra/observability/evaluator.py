@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.infra.observability.alarms import expression, queries
+from tests.infra.observability.alarms import expression, queries, result
 from tests.infra.program import Resource
 
 Point = float | None
@@ -69,8 +69,8 @@ def watched(alarm: Resource, parts: Mapping[str, Sequence[Point]]) -> list[Point
     """The points that the alarm sees: of its one metric, or of its expression over several."""
     text = expression(alarm)
     if not text or text.startswith("SELECT"):
-        return list(parts["value"])
-    named = set(queries(alarm)) - {"value"}
+        return list(parts[result(alarm) or "value"])
+    named = set(queries(alarm)) - {result(alarm)}
     assert set(parts) == named, f"{sorted(parts)} given, {sorted(named)} named"
     count = max(len(points) for points in parts.values())
     return [calculate(text, {name: points[at] for name, points in parts.items()}) for at in range(count)]
@@ -104,6 +104,9 @@ class Number:
 
     def __truediv__(self, other: object) -> Number:
         return self._with(other, lambda a, b: a / b)
+
+    def __and__(self, other: object) -> Number:
+        return self._with(other, lambda a, b: bool(a) and bool(b))
 
     def __gt__(self, other: object) -> Number:
         return self._with(other, lambda a, b: a > b)
@@ -147,4 +150,5 @@ FUNCTIONS = {"FILL": _fill, "IF": _if, "MAX": _max, "ABS": _abs}
 def calculate(text: str, values: Mapping[str, Point]) -> Point:
     """One point of an expression."""
     names = {name: Number(value) for name, value in values.items()}
+    text = text.replace(" AND ", " & ")  # its operands stand in brackets
     return number(eval(text, {"__builtins__": {}}, {**FUNCTIONS, **names})).value

@@ -35,14 +35,13 @@ from tests.infra.observability.alarms import (
 from tests.infra.observability.aws_metrics import METRICS
 from tests.infra.observability.evaluator import EXTRA, Point, rule_of, state, watched
 from tests.infra.observability.examples import EXAMPLES, LIMIT, SILENT, UNDER, Part
+from tests.infra.observability.functions import told_by_functions
 from tests.infra.program import Program, Resource
 from tests.infra.test_program import empty_blocks
 
 pytestmark = pytest.mark.requirement("S-23")
 MAY_BE_ABSENT = {"way-out-of-ports"}
 """Rows without an alarm where the way out is end points alone: there is no NAT gateway."""
-NOT_IN_TELEMETRY = {names.METRIC_SECRET_AGE_DAYS: {names.LABEL_SECRET}}
-"""Metrics of a deployment alone."""
 LABELS = {
     "sink": set(telemetry.SINKS),
     "reason": {*telemetry.REFUSALS, *(reason.name.lower() for reason in Reason)},
@@ -125,8 +124,8 @@ def test_every_metric_of_aws_exists_with_these_dimensions(watch_of: Build) -> No
 
 
 def own_metrics() -> dict[str, set[str]]:
-    """Name -> labels of what telemetry.py counts."""
-    found: dict[str, set[str]] = dict(NOT_IN_TELEMETRY)
+    """Name -> labels of what telemetry.py counts, and of what the functions tell CloudWatch themselves."""
+    found = {name: {label for label, _ in dimensions} for name, dimensions in told_by_functions()}
     for _, metric in inspect.getmembers(telemetry, lambda value: isinstance(value, MetricWrapperBase)):
         (described,) = metric.describe()
         name = f"{described.name}_total" if isinstance(metric, Counter) else described.name
@@ -254,8 +253,11 @@ def test_limits_follow_the_environment_s_settings(watch: Program) -> None:
 
 
 def test_the_commission_s_numbers_are_its_own(watch: Program) -> None:
-    latency = alarm(watch, "latency-visible")
-    assert (latency["extended_statistic"], latency["threshold"]) == ("p99", 0.5)
+    assert telemetry.PROMISED_S == 0.5
+    for name in ("latency-visible", "latency-durable"):
+        # the 99th of 100 is over the promise where more than one of 100 is
+        latency = alarm(watch, name)
+        assert (latency["threshold"], latency["comparison_operator"]) == (1, "GreaterThanThreshold")
     backup = alarm(watch, "backup-not-made")
     assert (backup["period"], backup["evaluation_periods"], backup["datapoints_to_alarm"]) == (3_600, 26, 26)
     certificate = alarm(watch, "certificate-expires")
@@ -291,6 +293,23 @@ def test_a_deployment_is_stopped_by_alarms_about_its_own_service(watch: Program)
     assert stops("dashboard") == {"target-errors-dashboard-blue", "target-errors-dashboard-green"}
     # source: CodeDeploy quotas
     assert all(len(stops(service)) <= 10 for service in ("api", "dashboard"))
+
+
+def test_an_alarm_that_stops_a_deployment_is_calm_on_a_new_platform(watch: Program) -> None:
+    """Nothing has come yet; then tasks run and read their snapshots before the first batch; then all is well."""
+    stopping = [found for found in alarms(watch) if row_of(found).stops]
+    assert len(stopping) >= 10
+    for found in stopping:
+        rule = rule_of(found)
+        parts = queries(found).keys() - {"value"} or {"value"}
+        for before in ("OK", "INSUFFICIENT_DATA"):
+            silent = watched(found, {part: [None] * (rule.of + EXTRA) for part in parts})
+            assert state(rule, silent, before=before) in ("OK", "INSUFFICIENT_DATA"), found.path
+    worker = alarm(watch, "worker-silent")
+    starting = {"running": [None, None, *[1.0] * 10], "batches": [*[None] * 6, *[60.0] * 6]}
+    for minutes in range(1, 13):
+        seen = watched(worker, {part: points[:minutes] for part, points in starting.items()})
+        assert state(rule_of(worker), seen) == "OK", f"after {minutes} min"
 
 
 def test_a_row_that_cloudwatch_would_refuse_is_refused_here() -> None:

@@ -122,6 +122,27 @@ def test_the_traces_of_a_deployment_are_found_together(watch: Program) -> None:
     assert f'annotation.suffix = "{SUFFIX}"' in group["filter_expression"]
 
 
+def test_the_group_finds_the_annotation_that_the_collector_makes(watch: Program) -> None:
+    """An attribute of a span is an annotation only where the exporter is told to index it."""
+    from millrace_infra.services.collector import collector
+
+    definition = collector(image="i", log_group="g", suffix=SUFFIX, region="eu-central-1")
+    variables = {one["name"]: one["value"] for one in definition["environment"]}
+    config = json.loads(variables["AOT_CONFIG_CONTENT"])
+    pipeline = config["service"]["pipelines"]["traces"]
+    added = {
+        action["key"]: action["value"]
+        for name in pipeline["processors"]
+        if name.startswith("attributes/")
+        for action in config["processors"][name]["actions"]
+        if action["action"] in ("insert", "upsert")
+    }
+    indexed = {key: added[key] for key in config["exporters"]["awsxray"]["indexed_attributes"]}
+    assert pipeline["exporters"] == ["awsxray"]
+    (group,) = watch.of("aws_xray_group")
+    assert dict(re.findall(r'annotation\.(\w+) = "([^"]+)"', group["filter_expression"])) == indexed != {}
+
+
 def test_what_belongs_to_the_account_is_in_no_suffix(watch: Program) -> None:
     assert watch.of("aws_xray_encryption_config", "aws_xray_resource_policy") == []
 

@@ -25,12 +25,13 @@ ANY_RESOURCE = {
     "deployment/role/may-traffic": "the describing calls of load balancers and alarms have no resource",
     **{
         f"rotation/{function}/role/may-{noun}": why
-        for function in ("api-keys", "api-signing", "database-user")
+        for function in ("api-keys", "api-signing", "database-user", "secret-age")
         for noun, why in (
             ("trace", "X-Ray's puts have no resource"),
             ("network", "Lambda checks these for any interface, before there is one to name"),
         )
     },
+    "rotation/secret-age/role/may-metric": "PutMetricData has no resource; the condition names the namespace",
     "gateway-logs-policy": "API Gateway names its log groups itself, and refuses a role that holds less",
     # the CI's roles: what a deployment makes has its ids after it; region and boundary limit them
     "ci/boundary": "an upper bound grants nothing by itself",

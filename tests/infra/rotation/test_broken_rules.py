@@ -12,6 +12,7 @@ import pytest
 
 from tests.infra.program import Program
 from tests.infra.rotation import test_rotation as t
+from tests.infra.rotation import test_secret_age as a
 from tests.infra.rotation.conftest import Rotations
 
 Body = dict[str, Any]
@@ -40,6 +41,7 @@ def statement(change: Callable[[Body], None], number: int = 0) -> Callable[[Body
 
 
 USER, SIGNING, KEYS = "rotation/database-user", "rotation/api-signing", "rotation/api-keys"
+AGE = "rotation/secret-age"
 
 # fmt: off
 BROKEN: list[tuple[str, Callable[[Body], None], Callable[[Program], None]]] = [
@@ -67,6 +69,11 @@ BROKEN: list[tuple[str, Callable[[Body], None], Callable[[Program], None]]] = [
     (f"{KEYS}/role/may-api-keys", statement(lambda one: one.pop("Condition"), 1), t.test_only_keys_of_this_suffix_are_made_read_and_deleted),
     (f"{SIGNING}/function", put("environment.variables.VALUE", "s3cret"), t.test_a_function_is_told_where_things_are_and_no_value),
     (f"{SIGNING}/function", put("function_name", "millrace-rotate"), t.test_every_name_ends_in_the_suffix_and_no_block_is_empty),
+    (f"{AGE}/schedule", put("schedule_expression", "rate(1 day)"), a.test_the_function_is_called_every_hour_by_its_own_schedule_alone),
+    (f"{AGE}/permission", put("source_arn", "arn:another"), a.test_the_function_is_called_every_hour_by_its_own_schedule_alone),
+    (f"{AGE}/role/may-metric", statement(lambda one: one.pop("Condition")), a.test_the_function_reads_no_value_and_tells_one_namespace),
+    (f"{AGE}/role/may-secrets", statement(put("Action", ["secretsmanager:GetSecretValue"])), a.test_the_function_reads_no_value_and_tells_one_namespace),
+    (f"{AGE}/function", put("environment.variables.MILLRACE_METRIC_NAMESPACE", "Millrace"), a.test_the_function_is_told_where_the_secrets_are_and_where_to_tell),
     (f"{SIGNING}/function", put("tracing_config", {}), t.test_every_name_ends_in_the_suffix_and_no_block_is_empty),
 ]
 # fmt: on

@@ -16,6 +16,7 @@ from tests.infra.program import Program, Resource
 from tests.infra.rotation.conftest import PLAN, Rotations
 
 ROTATED = ("database-user", "api-signing", "api-keys")
+AGE = "secret-age"
 UNOWNED = {
     "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
     "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
@@ -57,10 +58,10 @@ def test_each_rotated_secret_has_its_rotation_which_waits_for_the_database(progr
 
 @pytest.mark.requirement("S-11")
 def test_only_secrets_manager_calls_a_function_and_only_for_its_secret(program: Program) -> None:
-    permissions = program.of("aws_lambda_permission")
-    assert len(permissions) == len(ROTATED)
-    for one in permissions:
-        noun = one.path.split("/")[1]
+    permissions = {one.path.split("/")[1]: one for one in program.of("aws_lambda_permission")}
+    assert set(permissions) - {AGE} == set(ROTATED)
+    for noun in ROTATED:
+        one = permissions[noun]
         rotation = program.at(f"rotation/{noun}/rotation")
         assert one["principal"] == "secretsmanager.amazonaws.com"
         assert one["source_account"] == "123456789012"
@@ -71,7 +72,7 @@ def test_only_secrets_manager_calls_a_function_and_only_for_its_secret(program: 
 @pytest.mark.requirement("S-11")
 @pytest.mark.requirement("S-05")
 def test_a_function_is_encrypted_bounded_traced_and_logs_to_our_group(program: Program) -> None:
-    for noun in ROTATED:
+    for noun in (*ROTATED, AGE):
         one = function(program, noun)
         assert one["architectures"] == ["arm64"]
         assert one["runtime"] == "python3.13"
@@ -90,7 +91,7 @@ def test_a_function_is_encrypted_bounded_traced_and_logs_to_our_group(program: P
 
 @pytest.mark.requirement("S-11")
 def test_a_function_stands_in_private_subnets_with_the_group_of_rotations(program: Program) -> None:
-    for noun in ROTATED:
+    for noun in (*ROTATED, AGE):
         vpc = function(program, noun)["vpc_config"]
         group = program.follow(vpc["security_group_ids"][0])
         assert group is not None
@@ -103,7 +104,8 @@ def test_a_function_stands_in_private_subnets_with_the_group_of_rotations(progra
 @pytest.mark.requirement("S-11")
 def test_without_a_way_out_only_the_keys_function_is_outside_of_the_network(rotations: Rotations) -> None:
     program = rotations("dev", "endpoints")
-    assert [noun for noun in ROTATED if function(program, noun).get("vpc_config")] == list(ROTATED[:2])
+    inside = [noun for noun in (*ROTATED, AGE) if function(program, noun).get("vpc_config")]
+    assert inside == [*ROTATED[:2], AGE]
     actions = {action for one in grants(program, "api-keys") for action in one["Action"]}
     assert not any(action.startswith("ec2:") for action in actions)
 
@@ -112,7 +114,7 @@ def test_without_a_way_out_only_the_keys_function_is_outside_of_the_network(rota
 def test_the_zip_lies_where_terraform_looks_for_it_with_the_hash_that_lambda_reports(
     program: Program,
 ) -> None:
-    for noun in ROTATED:
+    for noun in (*ROTATED, AGE):
         one = function(program, noun)
         assert not Path(one["filename"]).is_absolute()
         content = (Path(program.json["folder"]) / one["filename"]).read_bytes()
@@ -157,7 +159,7 @@ def test_what_is_allowed_on_all_is_what_aws_names_no_resource_for(program: Progr
 
 @pytest.mark.requirement("S-13")
 def test_a_functions_own_code_may_not_touch_network_interfaces(program: Program) -> None:
-    for noun in ROTATED:
+    for noun in (*ROTATED, AGE):
         allowed, denied = (
             [
                 one
@@ -168,7 +170,7 @@ def test_a_functions_own_code_may_not_touch_network_interfaces(program: Program)
         )
         assert [one["Action"] for one in allowed] == [one["Action"] for one in denied]
         arn = denied[0]["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"]
-        assert arn.endswith(f":123456789012:function:millrace-rotate-{noun}-{SUFFIX}")
+        assert arn.endswith(f":123456789012:function:{function(program, noun)['function_name']}")
 
 
 @pytest.mark.requirement("S-13")
@@ -231,4 +233,4 @@ def test_the_platform_has_the_rotations_and_says_what_is_to_be_rotated_first(pla
     assert platform.json["output"]["database_cluster"]["value"]
     alarms = platform.of("aws_cloudwatch_metric_alarm")
     watched = {one.get("dimensions", {}).get("FunctionName") for one in alarms}
-    assert {f"millrace-rotate-{noun}-{SUFFIX}" for noun in ROTATED} <= watched
+    assert {f"millrace-rotate-{noun}-{SUFFIX}" for noun in ROTATED} | {f"millrace-{AGE}-{SUFFIX}"} <= watched

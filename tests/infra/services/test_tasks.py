@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -92,10 +95,6 @@ def test_a_program_is_asked_how_it_is(services: Program, task: str) -> None:
 
 
 def test_a_worker_whose_heart_stands_still_is_ill(services: Program, tmp_path) -> None:
-    import os
-    import subprocess
-    import sys
-
     own = containers(services, "worker")["worker"]
     beat = variables(services, "worker")["MILLRACE_HEARTBEAT_FILE"]
     file = tmp_path / "heartbeat"
@@ -145,7 +144,21 @@ def test_the_collector_starts_first_and_its_end_ends_nothing(services: Program, 
     assert found[task]["essential"] is True
     assert found["collector"]["essential"] is False
     assert found["collector"]["restartPolicy"]["enabled"] is True
-    assert variables(services, task)["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"
+    told = variables(services, task)
+    assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"
+    # an alarm looks at minutes: each must have a report in it
+    assert int(told["OTEL_METRIC_EXPORT_INTERVAL"]) <= 30_000
+
+
+@pytest.mark.requirement("S-23")
+@pytest.mark.parametrize("task", TASKS)
+def test_a_program_can_count_with_what_its_task_is_told(services: Program, task: str) -> None:
+    """On a volume that is empty at first: where a folder is named that nobody makes, the first import fails."""
+    told = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), **variables(services, task)}
+    count = "from millrace import telemetry; telemetry.refused('rate'); print(telemetry.exposition().decode())"
+    done = subprocess.run([sys.executable, "-c", count], env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 'ingest_requests_refused_total{reason="rate"} 1.0' in done.stdout
 
 
 @pytest.mark.requirement("S-23")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import os
 import re
 import subprocess
@@ -40,7 +39,7 @@ def test_every_counter_names_its_stage_and_ends_in_total() -> None:
     assert [
         name
         for name in names
-        if not re.fullmatch(r"(ingest|process|sink|supervisor|log)_[a-z]+(_[a-z]+)*_total", name)
+        if not re.fullmatch(r"(ingest|process|sink|api|supervisor|log)_[a-z]+(_[a-z]+)*_total", name)
     ] == []
 
 
@@ -78,6 +77,22 @@ def test_a_batch_is_counted_once_in_each_place() -> None:
     assert grown["process_readings_applied_total"] == 5
 
 
+@pytest.mark.requirement("S-23")
+def test_readings_committed_later_than_promised_are_counted_one_by_one() -> None:
+    """A stall ends in one large batch: of batches one is late, of readings most are."""
+    limit_us, now_us = round(telemetry.PROMISED_S * 1e6), 10_000_000
+    before = telemetry.totals()
+    outputs = []
+    for readings, age_us in ((1, limit_us), (7, limit_us + 1), (3, 0)):
+        output = empty_output(newest_received_us=now_us - age_us)
+        output.readings = np.zeros(readings, batch.READING)
+        outputs.append(output)
+    telemetry.committed(outputs, 0.01, now_us)
+    after = telemetry.totals()
+    assert after["sink_readings_slow_total"] - before["sink_readings_slow_total"] == 7
+    assert after["sink_readings_applied_total"] - before["sink_readings_applied_total"] == 11
+
+
 def test_labels_come_from_closed_sets() -> None:
     telemetry.refused("whatever-a-client-made-up")
     assert "whatever" not in telemetry.exposition().decode()
@@ -93,15 +108,6 @@ def test_several_processes_count_into_one_place(tmp_path: Path) -> None:
     assert done.stdout.split() == ["41.0", "0"]
     telemetry.clear_metrics_folder(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_quantile_lies_in_its_bucket() -> None:
-    values = {"x_bucket{0.1}": 50.0, "x_bucket{0.2}": 90.0, "x_bucket{0.5}": 100.0, "x_bucket{+Inf}": 100.0}
-    assert telemetry.quantile_s(values, "x", 0.5) == pytest.approx(0.1)
-    assert telemetry.quantile_s(values, "x", 0.7) == pytest.approx(0.15)
-    assert telemetry.quantile_s(values, "x", 0.99) == pytest.approx(0.47)
-    assert math.isnan(telemetry.quantile_s({}, "x", 0.5))
-    assert telemetry.quantile_s({"x_bucket{0.1}": 0.0, "x_bucket{+Inf}": 4.0}, "x", 0.5) == 0.1
 
 
 SPANS = """
