@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -270,8 +270,24 @@ LEDGER: Final = np.dtype(
         ("applied_hash", np.uint64),
         ("critical", np.int64),
         ("critical_hash", np.uint64),
+        ("applied_1m", np.int64),  # applied while the tag had 1 min rollups: what `rollup_1m` must add up to
+        ("applied_1m_hash", np.uint64),
+        ("applied_1s", np.int64),
+        ("applied_1s_hash", np.uint64),
     ]
 )
+
+
+class CountedAs(NamedTuple):
+    """Where the ledger counts a reject, and with which hash: what recounts the quarantine adds up the same.
+
+    `source` is the ledger's name for it: `unknown` where there was no room for one. `hour_us` is of the reading's own
+    time, or of its receipt where its own cannot be.
+    """
+
+    source: str
+    hour_us: int
+    hash: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +298,7 @@ class Reject:
     `payload` is one NDJSON reading that can be sent again, or the sender's bytes (cut) where it never was one.
     `ts_us` is 0 where no time could be read. `value` is NaN where none could be read.
     `count` is how many readings the row stands for (a whole record: all that it held).
+    `counted`: None only where nothing counted it.
     """
 
     position: int
@@ -293,6 +310,7 @@ class Reject:
     tag: str
     payload: bytes
     count: int = 1
+    counted: CountedAs | None = None
 
 
 @dataclass(frozen=True, slots=True)

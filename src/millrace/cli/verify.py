@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from millrace.cli.platform import HomeOption, JsonOption, print_json, running
+
+if TYPE_CHECKING:
+    from millrace.verify.progress import Tell
 
 
 def verify(
@@ -30,9 +35,15 @@ def verify(
         endpoints.stream_url, shard_count=endpoints.shards, bytes_max=settings.stream_bytes_max
     )
     try:
-        report = recount(
-            endpoints.postgres_url, settings.home / "archive", stream, full=full, timeout_s=timeout_s
-        )
+        with _progress(quiet=as_json) as tell:
+            report = recount(
+                endpoints.postgres_url,
+                settings.home / "archive",
+                stream,
+                full=full,
+                timeout_s=timeout_s,
+                tell=tell,
+            )
     finally:
         stream.close()
     if as_json:
@@ -40,3 +51,24 @@ def verify(
     else:
         typer.echo("\n".join(report.lines()))
     raise typer.Exit(0 if report.equal else 1)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Tell]:
+    """A bar a store on stderr, gone when the answer is there; nothing where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(
+        *columns, console=console, disable=quiet or not console.is_terminal, transient=True
+    ) as bars:
+        tasks: dict[str, int] = {}
+
+        def tell(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=of)
+            bars.update(tasks[what], completed=done, total=of)  # type: ignore[arg-type]
+
+        yield tell

@@ -12,11 +12,11 @@ import numba
 import numpy as np
 
 from millrace.accounting import NAN_BITS, hash_row
-from millrace.batch import F64, I32, I64, READING, U8, U64, Bool, Reason, Rows
+from millrace.batch import F64, I32, I64, LEVEL_1M, LEVEL_1S, READING, U8, U64, Bool, Reason, Rows
 from millrace.clock import HOUR_US
 from millrace.process.columns import Block
 from millrace.process.deduplicate import DUPLICATE
-from millrace.process.ledger import APPLIED, CRITICAL, HOUR_MAX, REJECTED
+from millrace.process.ledger import APPLIED, CRITICAL, HAS_1M, HAS_1S, HOUR_MAX, REJECTED
 from millrace.process.ledger import DUPLICATE as COUNTED_DUPLICATE
 
 _OK = int(Reason.OK)
@@ -54,13 +54,13 @@ class Accepted:
     in_order_value: F64
 
 
-def weigh(block: Block, critical: Bool, *, past_us: int, future_us: int) -> Weighed:
-    """Hash each reading and say what became of it. `critical` (slots,)."""
+def weigh(block: Block, critical: Bool, levels: U8, *, past_us: int, future_us: int) -> Weighed:
+    """Hash each reading and say what became of it. `critical`, `levels` (bits of rollups): (slots,)."""
     n = len(block.slot)
     out = Weighed(np.empty(n, np.uint64), np.empty(n, np.int64), np.empty(n, np.uint8), 0, 0)
     out.accepted, out.duplicates = _weigh(
         block.hash, block.slot, block.ts_us, block.value, np.asarray(block.value).view(np.uint64), block.quality,
-        block.received_us, block.reason, critical, past_us, future_us, out.row_hash, out.hour, out.fate,
+        block.received_us, block.reason, critical, levels, past_us, future_us, out.row_hash, out.hour, out.fate,
     )  # fmt: skip
     return out
 
@@ -85,7 +85,7 @@ def accept(block: Block, weighed: Weighed, late: U8) -> Accepted:
 @numba.njit(cache=True)
 def _weigh(
     path_hash: U64, slot: I32, ts_us: I64, value: F64, bits: U64, quality: U8, received_us: I64, reason: U8,
-    critical: Bool, past_us: int, future_us: int, row_hash: U64, hour: I64, fate: U8,
+    critical: Bool, levels: U8, past_us: int, future_us: int, row_hash: U64, hour: I64, fate: U8,
 ) -> tuple[int, int]:  # fmt: skip
     """Fill the last three; (accepted, duplicates).
 
@@ -105,7 +105,12 @@ def _weigh(
         hour[i] = min(max(t // HOUR_US, 0), HOUR_MAX)
         if reason[i] == _OK:
             accepted += 1
-            fate[i] = CRITICAL if critical[slot[i]] else APPLIED
+            what = CRITICAL if critical[slot[i]] else APPLIED
+            if (levels[slot[i]] >> LEVEL_1M) & 1:
+                what |= HAS_1M
+            if (levels[slot[i]] >> LEVEL_1S) & 1:
+                what |= HAS_1S
+            fate[i] = what
         elif reason[i] == DUPLICATE:
             duplicates += 1
             fate[i] = COUNTED_DUPLICATE

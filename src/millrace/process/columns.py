@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numba
 import numpy as np
 
 from millrace.accounting import payload_hash
-from millrace.batch import F64, I32, I64, U8, U32, U64, Reason, Reject
+from millrace.batch import F64, I32, I64, U8, U32, U64, CountedAs, Reason, Reject
 from millrace.process import reject
 from millrace.process.deduplicate import DUPLICATE, NO_LANE
 from millrace.process.resolve import NO_PLACE, Answer, state_codes
 from millrace.process.state import ShardState
-from millrace.process.tags import UNKNOWN_SOURCE
+from millrace.process.tags import UNKNOWN_NAME, UNKNOWN_SOURCE
 from millrace.protocols.frame_batch import FrameBatch
 
 NO_ROOM = -1
@@ -46,30 +47,44 @@ class Block:
     def newest_received_us(self) -> int:
         return int(self.batch.received_us.max())
 
-    def rejects(self) -> Iterator[Reject]:
-        """Rows of the quarantine. What came with a duplicate frame was kept the first time."""
-        batch = self.batch
+    def counted_source(self, place: int) -> str:
+        """The name under which the ledger counts a frame's readings."""
+        return UNKNOWN_NAME if self.sources[place] == UNKNOWN_SOURCE else self.batch.sources[place]
+
+    def rejects(self, hour_us: I64, row_hash: U64, door: Iterable[CountedAs]) -> Iterator[Reject]:
+        """Rows of the quarantine. What came with a duplicate frame was kept the first time.
+
+        `hour_us` and `row_hash` (n,) are what the ledger counts, `door` the same of each of `door_rows`.
+        """
+        batch, door = self.batch, iter(door)
         refused = np.flatnonzero((self.reason != Reason.OK) & (self.reason != DUPLICATE))
         bounds = np.searchsorted(refused, batch.starts)
         at_door = [place for place, frame in batch.whole.items() if frame.rejects]
         for place in sorted({*at_door, *np.flatnonzero(np.diff(bounds)).tolist()}):
-            frame, position, begin = batch.frame(place), batch.positions[place], batch.starts[place]
+            frame, position, begin = batch.frame(place), batch.positions[place], int(batch.starts[place])
+            counted = list(islice(door, len(frame.rejects)))
             if self.verdicts[place] != DUPLICATE:
-                yield from reject.of_door(frame, position)
-            rows = refused[bounds[place] : bounds[place + 1]] - begin
-            yield from reject.of_readings(frame, position, rows, self.reason[begin : batch.starts[place + 1]])
+                yield from reject.of_door(frame, position, counted)
+            rows = refused[bounds[place] : bounds[place + 1]]
+            source = self.counted_source(place)
+            counted = [
+                CountedAs(source, hour, hashed)
+                for hour, hashed in zip(hour_us[rows].tolist(), row_hash[rows].tolist(), strict=True)
+            ]
+            yield from reject.of_readings(frame, position, rows - begin, self.reason[begin:], counted)
 
-    def door_rows(self) -> list[tuple[int, int, int, bool, int]]:
-        """(source, time or 0, receipt, is a duplicate, hash) of each reading that the door refused."""
+    def door_rows(self) -> list[tuple[int, int, int, int, bool, int]]:
+        """(frame, source, time or 0, receipt, is a duplicate, hash) of each reading that the door refused."""
         return [
             (
+                place,
                 self.sources[place],
                 refused.ts_us,
                 frame.received_ts_us,
                 self.verdicts[place] == DUPLICATE,
                 payload_hash(refused.payload),
             )
-            for place, frame in self.batch.whole.items()
+            for place, frame in sorted(self.batch.whole.items())
             for refused in frame.rejects
         ]
 

@@ -15,6 +15,13 @@ from millrace.clock import HOUR_US
 
 DUPLICATE, REJECTED, APPLIED, CRITICAL = 1, 2, 3, 4
 """What became of a reading; CRITICAL is applied too."""
+HAS_1S, HAS_1M = 8, 16
+"""Added to the fate of an applied reading whose tag has rollups of a second, of a minute."""
+
+AMOUNTS = ("received", "duplicate", "rejected", "applied", "critical", "applied_1m", "applied_1s")
+"""Columns, each with its hash sum."""
+_APPLIED_1M, _APPLIED_1S = 5, 6
+_FATE = 7
 
 HOUR_MAX = 2**31 - 1
 """Hours are clipped to 0 … HOUR_MAX: a reject may carry any time."""
@@ -44,26 +51,32 @@ def _add(
             last_key = key
         counts[place, 0] += 1
         hashes[place, 0] += row_hash[i]
-        what = fate[i]
+        what = fate[i] & _FATE
         column = what if what < CRITICAL else APPLIED
         counts[place, column] += 1
         hashes[place, column] += row_hash[i]
         if what == CRITICAL:
             counts[place, CRITICAL] += 1
             hashes[place, CRITICAL] += row_hash[i]
+        if fate[i] & HAS_1M:
+            counts[place, _APPLIED_1M] += 1
+            hashes[place, _APPLIED_1M] += row_hash[i]
+        if fate[i] & HAS_1S:
+            counts[place, _APPLIED_1S] += 1
+            hashes[place, _APPLIED_1S] += row_hash[i]
     return len(source), used
 
 
 class Ledger:
-    """Additive rows since the last `drain`. Columns: received, duplicate, rejected, applied, critical."""
+    """Additive rows since the last `drain`. Columns: AMOUNTS."""
 
     def __init__(self, capacity: int = 256) -> None:
         self._allocate(capacity)
 
     def _allocate(self, capacity: int) -> None:
         self._keys = np.full(capacity, _FREE, np.int64)
-        self._counts = np.zeros((capacity, 5), np.int64)
-        self._hashes = np.zeros((capacity, 5), np.uint64)
+        self._counts = np.zeros((capacity, len(AMOUNTS)), np.int64)
+        self._hashes = np.zeros((capacity, len(AMOUNTS)), np.uint64)
         self._used = 0
 
     def add(self, source: I32, ts_us: I64, fate: U8, row_hash: U64) -> None:
@@ -108,7 +121,7 @@ class Ledger:
         rows = np.zeros(len(used), LEDGER)
         rows["source"] = self._keys[used] >> 32
         rows["hour_us"] = (self._keys[used] & 0xFFFFFFFF) * HOUR_US
-        for column, name in enumerate(("received", "duplicate", "rejected", "applied", "critical")):
+        for column, name in enumerate(AMOUNTS):
             rows[name] = self._counts[used, column]
             rows[name + "_hash"] = self._hashes[used, column]
         return rows
@@ -118,8 +131,9 @@ class Ledger:
         return {"ledger": self.rows()}
 
     def restore(self, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
-        """The inverse of `snapshot`."""
+        """The inverse of `snapshot`; columns that an older release did not count yet are 0."""
         rows = arrays["ledger"]
+        amounts = [(column, name) for column, name in enumerate(AMOUNTS) if name in (rows.dtype.names or ())]
         self._allocate(max(256, 1 << int(4 * len(rows)).bit_length()))
         for row in rows:
             key = (int(row["source"]) << 32) | (int(row["hour_us"]) // HOUR_US)
@@ -128,6 +142,6 @@ class Ledger:
                 place = (place + 1) & (len(self._keys) - 1)
             self._keys[place] = key
             self._used += 1
-            for column, name in enumerate(("received", "duplicate", "rejected", "applied", "critical")):
+            for column, name in amounts:
                 self._counts[place, column] = row[name]
                 self._hashes[place, column] = row[name + "_hash"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from millrace.batch import I64, U8, Frame, Reason, Record, Reject, ValueKind
+from millrace.batch import I64, U8, CountedAs, Frame, Reason, Record, Reject, ValueKind
 from millrace.protocols.json_reading import reading_json
 
 
-def of_door(frame: Frame, position: int) -> Iterator[Reject]:
+def of_door(frame: Frame, position: int, counted: Sequence[CountedAs]) -> Iterator[Reject]:
     """Readings that the door (or the decoder) refused."""
-    for refused in frame.rejects:
+    for refused, counted_as in zip(frame.rejects, counted, strict=True):
         yield Reject(
             position=position,
             index=refused.index,
@@ -22,12 +22,15 @@ def of_door(frame: Frame, position: int) -> Iterator[Reject]:
             ts_us=refused.ts_us,
             tag="",
             payload=refused.payload,
+            counted=counted_as,
         )
 
 
-def of_readings(frame: Frame, position: int, rows: I64, reasons: U8) -> Iterator[Reject]:
+def of_readings(
+    frame: Frame, position: int, rows: I64, reasons: U8, counted: Sequence[CountedAs]
+) -> Iterator[Reject]:
     """Readings of a frame that `process` refused; `rows` are indexes into the frame's columns."""
-    for row in rows:
+    for row, counted_as in zip(rows, counted, strict=True):
         tag = int(frame.tag[row])
         yield Reject(
             position=position,
@@ -38,10 +41,11 @@ def of_readings(frame: Frame, position: int, rows: I64, reasons: U8) -> Iterator
             ts_us=int(frame.ts_us[row]),
             tag=frame.tags[tag],
             payload=_payload(frame, int(row), tag),
+            counted=counted_as,
         )
 
 
-def of_record(record: Record, reason: Reason) -> Reject:
+def of_record(record: Record, reason: Reason, counted: CountedAs) -> Reject:
     """A whole record that could not be processed."""
     return Reject(
         position=record.position,
@@ -52,6 +56,7 @@ def of_record(record: Record, reason: Reason) -> Reject:
         ts_us=0,
         tag="",
         payload=record.data[:1024],
+        counted=counted,
     )
 
 

@@ -231,6 +231,11 @@ class Rollup:
         self.grow(len(columns.kind))
         self._levels[: len(columns.kind)] = levels_of(columns)
 
+    @property
+    def levels(self) -> U8:
+        """Bits of the levels that readings are rolled up to now, by slot; longer than there are tags."""
+        return self._levels
+
     def step(self, slot: I32, ts_us: I64, value: F64, quality: U8, hashed: U64) -> None:
         """All applied readings, sorted by (slot, arrival). Whether one is late its window decides."""
         columns = (

@@ -21,6 +21,7 @@ from millrace.batch import (
     READING,
     ROLLUP,
     U8,
+    CountedAs,
     Output,
     Reason,
     Record,
@@ -29,14 +30,14 @@ from millrace.batch import (
     TagInfo,
     empty,
 )
-from millrace.clock import SECOND_US
+from millrace.clock import HOUR_US, SECOND_US
 from millrace.errors import ProtocolError
 from millrace.process import ledger as fate
 from millrace.process import reject
 from millrace.process.accept import Accepted, Weighed, accept, weigh
 from millrace.process.columns import Block, gather
 from millrace.process.state import ShardState
-from millrace.process.tags import UNKNOWN_SOURCE
+from millrace.process.tags import UNKNOWN_NAME, UNKNOWN_SOURCE
 from millrace.process.validate import judge_readings
 from millrace.protocols import control
 from millrace.protocols.frame_batch import Decode as Decode
@@ -114,7 +115,8 @@ class ShardProcess:
         self._grow(block.new_slots)
         late = self._judge(block)
         weighed = self._account(block)
-        self._draft.rejects.extend(block.rejects())
+        door = self._account_door(block)
+        self._draft.rejects.extend(block.rejects(weighed.hour * HOUR_US, weighed.row_hash, door))
         if weighed.accepted:
             self._apply(accept(block, weighed, late))
         self._draft.newest_received_us = max(self._draft.newest_received_us, block.newest_received_us)
@@ -147,30 +149,37 @@ class ShardProcess:
         """Count every reading by what became of it."""
         state, limits = self.state, self.state.limits
         weighed = weigh(
-            block, state.tags.columns.critical, past_us=limits.past_max_us, future_us=limits.future_max_us
+            block,
+            state.tags.columns.critical,
+            state.rollup.levels,
+            past_us=limits.past_max_us,
+            future_us=limits.future_max_us,
         )
         state.ledger.add_hours(block.source, weighed.hour, weighed.fate, weighed.row_hash)
-        self._account_door(block)
         self._draft.received += len(block.slot)
         self._draft.duplicates += weighed.duplicates
         return weighed
 
-    def _hour_time(self, ts_us: I64, received_us: I64) -> I64:
-        """The time whose hour a reading counts under: its own, or its receipt where its own cannot be (law 13)."""
+    def _hours(self, ts_us: I64, received_us: I64) -> I64:
+        """The hour that a reading counts under: of its own time, or of its receipt where its own cannot be (law 13)."""
         limits = self.state.limits
         possible = (ts_us >= received_us - limits.past_max_us) & (ts_us <= received_us + limits.future_max_us)
-        return np.where(possible, ts_us, received_us)
+        hours: I64 = np.clip(np.where(possible, ts_us, received_us) // HOUR_US, 0, fate.HOUR_MAX)
+        return hours
 
-    def _account_door(self, block: Block) -> None:
+    def _account_door(self, block: Block) -> list[CountedAs]:
+        """Count what the door refused; how, row by row."""
         refused = block.door_rows()
         if not refused:
-            return
-        source, ts_us, received_us, duplicate, hashes = zip(*refused, strict=True)
+            return []
+        place, source, ts_us, received_us, duplicate, hashes = zip(*refused, strict=True)
         what = np.where(duplicate, fate.DUPLICATE, fate.REJECTED).astype(np.uint8)
-        hour_us = self._hour_time(np.array(ts_us, np.int64), np.array(received_us, np.int64))
-        self.state.ledger.add(np.array(source, np.int32), hour_us, what, np.array(hashes, np.uint64))
+        hours = self._hours(np.array(ts_us, np.int64), np.array(received_us, np.int64))
+        self.state.ledger.add_hours(np.array(source, np.int32), hours, what, np.array(hashes, np.uint64))
         self._draft.received += len(refused)
         self._draft.duplicates += sum(duplicate)
+        names = map(block.counted_source, place)
+        return [CountedAs(*row) for row in zip(names, (hours * HOUR_US).tolist(), hashes, strict=True)]
 
     def _apply(self, accepted: Accepted) -> None:
         """Everything that accepted readings set in motion: roll up, detect, alarm."""
@@ -233,13 +242,15 @@ class ShardProcess:
 
     def _quarantine(self, record: Record, reason: Reason = Reason.PROCESSING_FAILED) -> None:
         """A whole record aside, loudly: it counts as one reading of an unknown source in its received hour."""
-        self._draft.rejects.append(reject.of_record(record, reason))
+        hour = min(max(record.arrival_us // HOUR_US, 0), fate.HOUR_MAX)
+        counted = CountedAs(UNKNOWN_NAME, hour * HOUR_US, payload_hash(record.data))
+        self._draft.rejects.append(reject.of_record(record, reason, counted))
         self._draft.received += 1
-        self.state.ledger.add(
+        self.state.ledger.add_hours(
             np.array([UNKNOWN_SOURCE], np.int32),
-            np.array([record.arrival_us], np.int64),
+            np.array([hour], np.int64),
             np.array([fate.REJECTED], np.uint8),
-            np.array([payload_hash(record.data)], np.uint64),
+            np.array([counted.hash], np.uint64),
         )
 
     # --- output -----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from millrace.clock import DAY_US, SECOND_US
 from millrace.process.detect.contract import TagColumns
 from millrace.process.detect.table import DETECTOR_NAMES, default_detectors, detector_bits
 
+UNKNOWN_NAME = "unknown"
 UNKNOWN_SOURCE = 0
 """Source number of records whose source could not be read, or for whom there was no room."""
 SOURCE_SILENCE_US = 10 * SECOND_US
@@ -132,8 +133,8 @@ class Sources:
     """One row a source number; number 0 is `unknown`."""
 
     limit: int
-    rows: list[Source] = field(default_factory=lambda: [Source("unknown", silence_us=NOT_SILENT_US)])
-    numbers: dict[str, int] = field(default_factory=lambda: {"unknown": UNKNOWN_SOURCE})
+    rows: list[Source] = field(default_factory=lambda: [Source(UNKNOWN_NAME, silence_us=NOT_SILENT_US)])
+    numbers: dict[str, int] = field(default_factory=lambda: {UNKNOWN_NAME: UNKNOWN_SOURCE})
 
     def number(self, name: str, time_us: int) -> int | None:
         """The source's number, a new one if need be; None when there is no room for another."""

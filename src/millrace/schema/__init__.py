@@ -12,7 +12,7 @@ import psycopg
 
 from millrace.errors import DataFolderError, StoreUnavailable
 
-VERSIONS: Final = ("0001", "0002", "0003")
+VERSIONS: Final = ("0001", "0002", "0003", "0004")
 """Every version that this release can bring forward, oldest first; one file each in `migrations/versions`."""
 HEAD: Final = VERSIONS[-1]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from millrace import names
 from millrace.verify.archive import Files
 from millrace.verify.report import Hole, Report
 from millrace.verify.stores import Counted
 from millrace.verify.tally import Amount, Key, Tally
 
 
-def compare(counted: Counted, files: Files, *, full: bool, seconds: float) -> Report:
+def compare(counted: Counted, files: Files, *, full: bool, seconds_taken: float) -> Report:
     """Every (source, hour) that any store knows of, from `counted.from_us` on."""
     ledger = counted.ledger
     archived = Tally({key: amount for key, amount in files.rows.items() if key[1] >= counted.from_us})
@@ -18,16 +19,25 @@ def compare(counted: Counted, files: Files, *, full: bool, seconds: float) -> Re
     for stage in ("duplicate", "rejected", "applied"):
         explained.add_all((*key, *amount) for key, amount in ledger[stage].items())
 
-    def is_owed(key: Key) -> bool:
-        return key[1] >= counted.floors.get(key[0], 0) and key[1] >= counted.from_us
-
-    critical = Tally({key: amount for key, amount in ledger["critical"].items() if is_owed(key)})
-    reading = Tally({key: amount for key, amount in counted.reading.items() if is_owed(key)})
+    critical = _owed(counted, names.TABLE_READING, ledger["critical"])
+    reading = _owed(counted, names.TABLE_READING, counted.reading)
+    minutes = _rollups(counted, names.TABLE_ROLLUP_1M, ledger["applied_1m"])
+    seconds = _rollups(counted, names.TABLE_ROLLUP_1S, ledger["applied_1s"])
+    hourly = counted.rollups[names.TABLE_ROLLUP_1H]
+    rejected, rejects = (
+        _kept(tally, lambda key: key[1] >= counted.from_us and key not in counted.older)
+        for tally in (ledger["rejected"], files.rejects)
+    )
     holes = [
         *_differences("ledger", ledger["received"], explained),
         *_differences("archive", ledger["applied"], archived),
-        *_differences("rollup_1h", ledger["applied"], counted.rollup),
-        *_differences("reading", critical, reading, lambda key: key[1] not in counted.uncovered),
+        *_differences("quarantine", rejected, rejects),
+        *_differences(names.TABLE_ROLLUP_1H, ledger["applied"], hourly.rows),
+        *_differences(names.TABLE_ROLLUP_1M, *minutes),
+        *_differences(names.TABLE_ROLLUP_1S, *seconds),
+        *_differences(names.TABLE_READING, critical, reading, lambda key: key[1] not in counted.unhashed),
+        *(hole for found in counted.rollups.values() for hole in found.holes),
+        *counted.holes,
         *files.holes,
     ]
     totals = {
@@ -35,11 +45,33 @@ def compare(counted: Counted, files: Files, *, full: bool, seconds: float) -> Re
         for stage in ("received", "duplicate", "rejected", "applied", "critical")
     }
     return Report(
-        full=full, hours=len(set(explained) | set(archived) | set(counted.rollup)), **totals,
-        archived=archived.row_count, rolled_up=counted.rollup.row_count, readings=reading.row_count,
-        readings_owed=critical.row_count, files=files.count, from_us=counted.from_us, seconds=seconds,
-        holes=tuple(holes),
+        full=full, hours=len(set(explained) | set(archived) | set(hourly.rows)), **totals,
+        archived=archived.row_count, quarantined=files.rejects.row_count, rolled_up=hourly.rows.row_count,
+        rolled_up_1m=minutes[1].row_count, rolled_up_1s=seconds[1].row_count,
+        owed_1m=minutes[0].row_count, owed_1s=seconds[0].row_count,
+        rollup_hours_left_out=sum(len(found.uncovered) for found in counted.rollups.values()),
+        readings=reading.row_count, readings_owed=critical.row_count, files=files.count,
+        from_us=counted.from_us, seconds=seconds_taken, holes=tuple(holes),
     )  # fmt: skip
+
+
+def _rollups(counted: Counted, table: str, applied: Tally) -> tuple[Tally, Tally]:
+    """What a table of rollups must add up to and what it does, over the hours that it owes and that were recounted."""
+    found = counted.rollups[table]
+
+    def is_told(key: Key) -> bool:
+        return key[1] not in found.uncovered and key not in counted.older
+
+    return _kept(_owed(counted, table, applied), is_told), _kept(_owed(counted, table, found.rows), is_told)
+
+
+def _owed(counted: Counted, table: str, tally: Tally) -> Tally:
+    floors = counted.floors[table]
+    return _kept(tally, lambda key: key[1] >= max(floors.get(key[0], 0), counted.from_us))
+
+
+def _kept(tally: Tally, is_kept: Callable[[Key], bool]) -> Tally:
+    return Tally({key: amount for key, amount in tally.items() if is_kept(key)})
 
 
 def _differences(

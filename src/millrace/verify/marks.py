@@ -11,6 +11,7 @@ from millrace.clock import Clock
 from millrace.errors import StoreUnavailable
 from millrace.protocols import control
 from millrace.stream.contract import Entry, Stream
+from millrace.verify.progress import Tell, nobody
 
 PARTITION_KEY: Final = "millrace-verify"
 LOCK: Final = 0x766572696679  # "verify": one at a time, because a new mark ends the counting of an older one
@@ -41,15 +42,17 @@ def place(connection: Database, stream: Stream, clock: Clock) -> Placed:
     return Placed(number, dict(enumerate(stream.append(entries))))
 
 
-def wait(connection: Database, placed: Placed, clock: Clock, timeout_s: float) -> None:
+def wait(connection: Database, placed: Placed, clock: Clock, timeout_s: float, tell: Tell = nobody) -> None:
     """Until *applied* and *archived* of every shard have reached its mark; StoreUnavailable names who
     has not."""
     end_s = clock.monotonic_s() + timeout_s
+    shards = len(placed.positions)
     while behind := _behind(connection, placed):
+        tell("marks", shards - len({line.split(":")[0] for line in behind}), shards)
         if clock.monotonic_s() >= end_s:
             raise StoreUnavailable(
                 f"verify waited {timeout_s:g} s for its marks: " + "; ".join(behind)
-                + ". Is a worker running? Look at `millrace stats`, or wait longer with --timeout."
+                + ". Is a worker running? Look at `millrace stats`, or wait longer with --timeout-s."
             )  # fmt: skip
         clock.sleep(POLL_S)
 

@@ -10,12 +10,16 @@ from typing import Any, Final
 import numpy as np
 import psycopg
 
+from millrace import names
 from millrace.accounting import hash_rows
 from millrace.batch import I32, I64, U64
 from millrace.clock import DAY_US
 from millrace.schema import partitions
 from millrace.schema.binary import HEADER, Layout, native
-from millrace.verify.tally import MASK, Tally
+from millrace.verify import rollups
+from millrace.verify.progress import Tell, nobody
+from millrace.verify.report import Hole
+from millrace.verify.tally import MASK, Key, Tally
 
 OPTIONS: Final = (
     "-c statement_timeout=600s -c client_min_messages=warning -c application_name=millrace-verify"
@@ -26,42 +30,57 @@ FAST_DAYS: Final = 31
 FAST_READINGS_HASHED: Final = 10_000_000
 """Raw readings that the fast pass hashes again, newest hours first; older hours are counted only."""
 
-STAGES: Final = ("received", "duplicate", "rejected", "applied", "critical")
+STAGES: Final = ("received", "duplicate", "rejected", "applied", "critical", "applied_1m", "applied_1s")
+ROLLUPS: Final = (names.TABLE_ROLLUP_1H, names.TABLE_ROLLUP_1M, names.TABLE_ROLLUP_1S)
 
 READING: Final = Layout(("ts_us", "i8"), ("value", "f8"), ("tag_id", "i4"), ("quality", "i2"))
 
+# An amount is NULL where an older release, which did not count it, began the hour.
 LEDGER: Final = """
-SELECT s.name, hour_us, {amount}, {amount}_hash FROM ledger JOIN source s ON s.id = source_id WHERE
-hour_us >= %s
+SELECT s.name, hour_us, coalesce({amount}, 0), coalesce({amount}_hash, 0)
+FROM ledger JOIN source s ON s.id = source_id WHERE hour_us >= %s
+"""
+OLDER: Final = """
+SELECT s.name, hour_us FROM ledger JOIN source s ON s.id = source_id WHERE hour_us >= %s AND applied_1m IS NULL
 """
 SINCE: Final = """
 SELECT s.name, hour_us, {amount}, {amount}_hash FROM since_mark JOIN source s ON s.id = source_id WHERE
 hour_us >= %s
 """
-ROLLUP: Final = """
-SELECT t.source, window_us, sum(count), sum(hash) FROM rollup_1h JOIN tag t ON t.id = tag_id
-WHERE window_us >= %s GROUP BY 1, 2
-"""
 FLOORS: Final = """
-SELECT s.name, max(reading_floor_us) FROM ledger l JOIN source s ON s.id = l.source_id JOIN shard USING
-(shard)
+SELECT s.name, max(reading_floor_us), max(rollup_1m_floor_us), max(rollup_1s_floor_us)
+FROM (SELECT DISTINCT shard, source_id FROM ledger) l JOIN source s ON s.id = l.source_id JOIN shard USING (shard)
 GROUP BY 1
+"""
+# By shard over all time: `reject_count` is kept by the hour in which a reject was applied, the ledger by its own.
+REJECT_COUNTS: Final = """
+SELECT shard, coalesce(l.rejected, 0) - coalesce(m.rejected, 0), coalesce(c.count, 0) - coalesce(m.count, 0)
+FROM shard
+LEFT JOIN (SELECT shard, sum(rejected) AS rejected FROM ledger GROUP BY 1) l USING (shard)
+LEFT JOIN (SELECT shard, sum(count) AS count FROM reject_count GROUP BY 1) c USING (shard)
+LEFT JOIN (SELECT shard, sum(rejected) AS rejected, sum(reject_count) AS count FROM since_mark GROUP BY 1) m
+    USING (shard)
+ORDER BY 1
 """
 
 
 @dataclass(slots=True)
 class Counted:
-    """What PostgreSQL holds up to the mark. `floors`: by source, the hour from which `reading` owes.
+    """What PostgreSQL holds up to the mark.
 
-    `uncovered`: hours of `reading` that were counted and not hashed.
+    `rollups` by table. `floors`: by table and source, the hour from which the table owes; it owes all where there is
+    none. `unhashed`: hours of `reading` that were counted and not hashed. `older`: hours that a release began whose
+    ledger did not say what each resolution owes, nor where rejects count.
     """
 
     from_us: int
     ledger: dict[str, Tally]
-    rollup: Tally
+    rollups: dict[str, rollups.Rollups]
     reading: Tally
-    floors: dict[str, int]
-    uncovered: set[int] = field(default_factory=set)
+    floors: dict[str, dict[str, int]]
+    unhashed: set[int] = field(default_factory=set)
+    older: set[Key] = field(default_factory=set)
+    holes: list[Hole] = field(default_factory=list)
 
 
 @contextmanager
@@ -70,11 +89,13 @@ def snapshot(connection: psycopg.Connection[Any]) -> Iterator[None]:
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     with connection.transaction():
-        connection.execute("LOCK TABLE reading, rollup_1h IN ACCESS SHARE MODE")
+        connection.execute("LOCK TABLE reading, rollup_1s, rollup_1m, rollup_1h IN ACCESS SHARE MODE")
         yield
 
 
-def count(connection: psycopg.Connection[Any], at: Mapping[int, int], *, full: bool) -> Counted:
+def count(
+    connection: psycopg.Connection[Any], at: Mapping[int, int], *, full: bool, tell: Tell = nobody
+) -> Counted:
     """Count all tables. `at` are the marks' positions: what came after is subtracted (see
     sinks/postgres/since_mark)."""
     del at  # the caller has checked that `since_mark` begins there
@@ -85,30 +106,48 @@ def count(connection: psycopg.Connection[Any], at: Mapping[int, int], *, full: b
     def tally(statement: str) -> Tally:
         return Tally().add_all(connection.execute(statement.encode(), [from_us]).fetchall())
 
-    since = {amount: tally(SINCE.format(amount=amount)) for amount in (*STAGES, "rollup", "reading")}
+    since = {amount: tally(SINCE.format(amount=amount)) for amount in (*STAGES, *ROLLUPS, "reading")}
     ledger = {amount: tally(LEDGER.format(amount=amount)).without(since[amount]) for amount in STAGES}
-    floors = dict(connection.execute(FLOORS).fetchall())
-    counted = Counted(from_us, ledger, tally(ROLLUP).without(since["rollup"]), Tally(), floors)
-    _count_readings(connection, counted, since["reading"], full=full)
+    counted = Counted(from_us, ledger, {}, Tally(), _floors(connection))
+    counted.older.update(connection.execute(OLDER, [from_us]).fetchall())
+    counted.holes.extend(_reject_counts(connection))
+    for table in ROLLUPS:
+        found = rollups.count(connection, table, from_us, full=full, tell=tell)
+        found.rows = found.rows.without(since[table])
+        counted.rollups[table] = found
+    _count_readings(connection, counted, since["reading"], full=full, tell=tell)
     return counted
 
 
+def _floors(connection: psycopg.Connection[Any]) -> dict[str, dict[str, int]]:
+    tables = (names.TABLE_READING, names.TABLE_ROLLUP_1M, names.TABLE_ROLLUP_1S)
+    rows = connection.execute(FLOORS).fetchall()
+    return {table: {row[0]: row[place] for row in rows} for place, table in enumerate(tables, 1)}
+
+
+def _reject_counts(connection: psycopg.Connection[Any]) -> Iterator[Hole]:
+    for shard, wanted, found in connection.execute(REJECT_COUNTS).fetchall():
+        if wanted != found:
+            yield Hole("reject_count", f"shard {shard}", 0, int(wanted), int(found))
+
+
 def _count_readings(
-    connection: psycopg.Connection[Any], counted: Counted, since: Tally, *, full: bool
+    connection: psycopg.Connection[Any], counted: Counted, since: Tally, *, full: bool, tell: Tell
 ) -> None:
     tags = _Tags(connection)
     hashed = 0
     counts = Tally()
-    for table, start_us in sorted(partitions.existing(connection), reverse=True):
-        if table != "reading":
-            continue
-        name = partitions.name_of(table, start_us)
+    starts = sorted((start for table, start in partitions.existing(connection) if table == "reading"), reverse=True)
+    for done, start_us in enumerate(starts):
+        tell("reading", done, len(starts))
+        name = partitions.name_of(names.TABLE_READING, start_us)
         if full or hashed < FAST_READINGS_HASHED:
             hashed += _hash_partition(connection, name, start_us, tags, counts)
         else:
-            counted.uncovered.add(start_us)
+            counted.unhashed.add(start_us)
             rows = connection.execute(f"SELECT tag_id, count(*) FROM {name} GROUP BY 1".encode()).fetchall()  # nosec B608
             counts.add_all((tags.source_of(tag_id), start_us, count, 0) for tag_id, count in rows)
+    tell("reading", len(starts), len(starts))
     counted.reading = counts.without(since)
 
 

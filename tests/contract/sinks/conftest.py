@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from millrace import accounting, batch
-from millrace.batch import DataClass, Output, Rows, TagInfo, ValueKind, empty
+from millrace.batch import CountedAs, DataClass, Output, Reason, Reject, Rows, TagInfo, ValueKind, empty
 from millrace.clock import HOUR_US, HandClock
 from millrace.schema import migrate
 from millrace.settings import Settings
@@ -121,6 +121,9 @@ def url(server: Server) -> str:
     return server.url(name)
 
 
+ALL_LEVELS = tuple(range(len(batch.LEVEL_US)))
+
+
 # --- outputs as `process` makes them ----------------------------------------------------------------
 
 
@@ -132,6 +135,8 @@ class Plant:
     shard: int = 0
     seed: int = 7
     tags: int = 6
+    levels: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Slots that have not every resolution, and which they have."""
     position: int = 0
     rows: list[tuple[str, str, int, float, int]] = field(default_factory=list)
     announced: bool = False
@@ -166,7 +171,7 @@ class Plant:
         first, self.position = self.position + 1, self.position + records
         output = Output(
             self.shard, self.position, first, time_us or int(times.max(initial=0)), records, readings,
-            rollups_of(readings), empty(batch.ANOMALY), empty(batch.ALARM), self.ledger(readings), received=n,
+            self.rollups(readings), empty(batch.ANOMALY), empty(batch.ALARM), self.ledger(readings), received=n,
         )  # fmt: skip
         if not self.announced:
             output.tags, output.sources, self.announced = list(self.infos), self.sources, True
@@ -180,13 +185,37 @@ class Plant:
                 (info.path, info.source, int(row["ts_us"]), float(row["value"]), int(row["quality"]))
             )
 
+    def rollups(self, readings: Rows) -> Rows:
+        rows = rollups_of(readings)
+        has = [row["level"] in self.levels.get(int(row["slot"]), ALL_LEVELS) for row in rows]
+        return rows[np.array(has, np.bool_)]
+
+    def reject(self, output: Output, count: int = 3, source: str = "") -> None:
+        """Let an output refuse that many readings of a source, as `process` tells them."""
+        number, source = 1, source or self.sources[1]
+        for index in range(count):
+            payload = b'{"tag": %d}' % (1000 * self.position + index)
+            hour_us = output.time_us // HOUR_US * HOUR_US
+            counted = CountedAs(source, hour_us, accounting.payload_hash(payload))
+            output.rejects.append(
+                Reject(output.position, index, source, Reason.OUT_OF_RANGE, output.time_us, 0, "", payload, 1, counted)
+            )
+            entry = np.zeros(1, batch.LEDGER)
+            entry["source"], entry["hour_us"] = number, hour_us
+            entry["received"] = entry["rejected"] = 1
+            entry["received_hash"] = entry["rejected_hash"] = counted.hash
+            output.ledger = np.concatenate([output.ledger, entry])
+        output.reject_counts[Reason.OUT_OF_RANGE] = output.reject_counts.get(Reason.OUT_OF_RANGE, 0) + count
+
     def ledger(self, readings: Rows) -> Rows:
         hours: dict[tuple[int, int], Rows] = {}
         for row in readings:
             slot, hour = int(row["slot"]), int(row["ts_us"]) // HOUR_US * HOUR_US
             entry = hours.setdefault((slot % 2, hour), np.zeros((), batch.LEDGER))
             entry["source"], entry["hour_us"] = slot % 2, hour
-            for what in ("received", "applied", *(["critical"] if slot % 2 else [])):
+            levels = self.levels.get(slot, ALL_LEVELS)
+            fine = [name for level, name in enumerate(("applied_1s", "applied_1m")) if level in levels]
+            for what in ("received", "applied", *(["critical"] if slot % 2 else []), *fine):
                 entry[what] += 1
                 entry[what + "_hash"] = (int(entry[what + "_hash"]) + int(row["hash"])) % 2**64
         return np.array(list(hours.values()), batch.LEDGER)

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
+import zstandard
 
-from millrace.clock import HOUR_US, MINUTE_US, HandClock
+from millrace.batch import LEVEL_1H, LEVEL_1M, LEVEL_1S
+from millrace.clock import DAY_US, HOUR_US, MINUTE_US, HandClock
 from millrace.errors import StoreUnavailable
 from millrace.protocols import control
 from millrace.settings import Settings
 from millrace.sinks.archive import ArchiveSink
-from millrace.sinks.postgres import Owners, PostgresManifest, PostgresSink
+from millrace.sinks.postgres import Owners, PostgresManifest, PostgresSink, Retention
 from millrace.stream.contract import Entry
-from millrace.verify import Report, verify
+from millrace.verify import Report, rollups, verify
 
 Query = Callable[..., list[tuple[Any, ...]]]
 
@@ -54,9 +57,12 @@ class Flow:
     def times(self, n: int) -> list[int]:
         return sorted((self.clock.now_us() - self.rng.integers(0, 3 * HOUR_US, n)).tolist())
 
-    def run(self, batches: int = 4, rows: int = 120) -> None:
+    def run(self, batches: int = 4, rows: int = 120, *, rejects: int = 0) -> None:
         for _ in range(batches):
-            self.apply([plant.output(self.times(rows), time_us=self.clock.now_us()) for plant in self.plants])
+            outputs = [plant.output(self.times(rows), time_us=self.clock.now_us()) for plant in self.plants]
+            for plant, output in zip(self.plants, outputs, strict=True):
+                plant.reject(output, rejects)
+            self.apply(outputs)
 
     def apply(self, outputs: Sequence[Any]) -> None:
         assert not self.sink.write(outputs).retry
@@ -74,6 +80,7 @@ class Flow:
             marked = plant.output([], time_us=self.clock.now_us())
             marked.mark = mark.number
             behind = plant.output(self.times(self.after_mark), time_us=self.clock.now_us())
+            plant.reject(behind, self.after_mark // 10)
             self.apply([marked, behind])
         return positions
 
@@ -108,6 +115,16 @@ def test_verify_says_equal_while_the_flow_goes_on_behind_the_mark(flow: Flow, fu
     assert (again.equal, again.applied) == (True, 960 + 2 * 70)
 
 
+FINE = ("rollup_1m", "rollup_1s")
+NEWEST = "(tag_id, window_us) = (SELECT tag_id, max(window_us) FROM {0} GROUP BY 1 LIMIT 1)"
+FINE_THEFTS = [
+    (f"{what} WHERE {NEWEST} RETURNING tag_id, window_us".format(table), table)
+    for table in FINE
+    for what in ("DELETE FROM {0}", "UPDATE {0} SET count = count + 1", "UPDATE {0} SET hash = hash # 1")
+]
+FINE_IDS = [f"{table}-{what}" for table in FINE for what in ("lost", "count", "hash")]
+
+
 @pytest.mark.requirement("S-19")
 def test_verify_of_an_empty_platform_is_equal(flow: Flow) -> None:
     assert flow.verify().equal
@@ -127,8 +144,9 @@ def test_verify_of_an_empty_platform_is_equal(flow: Flow) -> None:
          "GROUP BY 1 LIMIT 1) RETURNING tag_id, window_us", "rollup_1h"),
         ("UPDATE rollup_1h SET hash = hash # 1 WHERE (tag_id, window_us) = (SELECT tag_id, max(window_us) "
          "FROM rollup_1h GROUP BY 1 LIMIT 1) RETURNING tag_id, window_us", "rollup_1h"),
+        *FINE_THEFTS,
     ],
-    ids=["reading-lost", "reading-altered", "rollup-lost", "rollup-hash"],
+    ids=["reading-lost", "reading-altered", "rollup-lost", "rollup-hash", *FINE_IDS],
 )  # fmt: skip
 def test_one_row_taken_away_is_named(
     flow: Flow, query: Query, theft: str, stage: str, after: int, full: bool
@@ -141,6 +159,190 @@ def test_one_row_taken_away_is_named(
     assert [(h.stage, h.source, h.hour_us) for h in report.holes] == [
         (stage, source, ts_us // HOUR_US * HOUR_US)
     ]
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("table", FINE)
+@pytest.mark.parametrize("what", ["min = min - 1", "max = max + 1", "sum = sum + 0.5", "last_us = last_us + 1"])
+def test_an_altered_value_of_a_rollup_is_named_by_the_full_pass(
+    flow: Flow, query: Query, table: str, what: str
+) -> None:
+    flow.run()
+    assert flow.verify(full=True).equal
+    ((tag_id, window_us),) = query(
+        f"UPDATE {table} SET {what} WHERE (tag_id, window_us) = (SELECT tag_id, window_us FROM {table} "
+        "WHERE first IS NOT NULL ORDER BY last_us DESC LIMIT 1) RETURNING tag_id, window_us"
+    )
+    ((source, path),) = query("SELECT source, path FROM tag WHERE id = %s", [tag_id])
+    holes = flow.verify(full=True).holes
+    assert {(h.source, h.hour_us) for h in holes} == {(source, window_us // HOUR_US * HOUR_US)}
+    for hole in holes:  # one of seconds against minutes, one of minutes against hours
+        assert table in hole.line()
+        assert path in hole.line()
+    assert holes
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("table", FINE)
+def test_the_fast_pass_leaves_older_rollups_to_the_full_one_and_says_so(
+    flow: Flow, query: Query, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.run()
+    flow.clock.time_us += DAY_US
+    flow.run(1)
+    monkeypatch.setattr(rollups, "ROWS_FAST", 1)
+    query(f"DELETE FROM {table} WHERE ctid = (SELECT min(ctid) FROM {table}) AND tableoid = "
+          f"(SELECT tableoid FROM {table} ORDER BY window_us LIMIT 1) RETURNING 1")  # fmt: skip
+    report = flow.verify()
+    assert report.equal
+    assert report.rollup_hours_left_out > 0
+    assert stages(flow.verify(full=True)) == {table}
+    query(f"DELETE FROM {table} WHERE window_us < %s RETURNING 1", [flow.clock.now_us() - 20 * HOUR_US])
+    assert table in stages(flow.verify())  # emptied partitions are seen without counting
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("full", [False, True], ids=["fast", "full"])
+def test_each_tag_owes_the_resolutions_that_it_had_when_its_readings_were_applied(
+    flow: Flow, query: Query, full: bool
+) -> None:
+    for plant in flow.plants:
+        plant.levels = {0: (LEVEL_1H,), 1: (LEVEL_1M, LEVEL_1H)}
+    flow.run()
+    for plant in flow.plants:  # the model gives and takes; late readings follow the new one
+        plant.levels = {0: (LEVEL_1S, LEVEL_1M, LEVEL_1H), 2: (LEVEL_1H,)}
+    flow.run()
+    flow.after_mark = 50
+    report = flow.verify(full=full)
+    assert report.holes == ()
+    assert 0 < report.owed_1s == report.rolled_up_1s < report.owed_1m == report.rolled_up_1m < report.applied
+    query("DELETE FROM rollup_1m WHERE tag_id = (SELECT min(tag_id) FROM rollup_1m) RETURNING 1")
+    assert stages(flow.verify(full=full)) == {"rollup_1m"}
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.requirement("S-20")
+@pytest.mark.parametrize("full", [False, True], ids=["fast", "full"])
+def test_partitions_that_retention_dropped_are_not_owed(flow: Flow, query: Query, full: bool) -> None:
+    query("DELETE FROM shard WHERE shard > 1 RETURNING 1")
+    flow.run()
+    applied = flow.verify().owed_1s
+    flow.clock.time_us += 4 * DAY_US
+    flow.run()
+    retention = Retention(flow.url, flow.clock, Settings())
+    assert any(name.startswith("rollup_1s") for name in retention.sweep())
+    retention.close()
+    report = flow.verify(full=full)
+    assert report.holes == ()
+    assert report.owed_1s == report.applied - applied
+    assert report.owed_1m == report.applied
+
+
+@pytest.mark.requirement("S-19")
+def test_a_partition_dropped_that_is_still_owed_is_named_by_its_hours(flow: Flow, query: Query) -> None:
+    flow.run()
+    ((name, hour_us),) = query(
+        "SELECT tableoid::regclass::text, window_us - window_us % 3600000000 FROM rollup_1s ORDER BY 2 LIMIT 1"
+    )
+    with psycopg.connect(flow.url, autocommit=True) as connection:
+        connection.execute(f"DROP TABLE {name}".encode())
+    holes = flow.verify().holes
+    assert {(hole.stage, hole.hour_us, hole.found) for hole in holes} == {("rollup_1s", hour_us, 0)}
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("full", [False, True], ids=["fast", "full"])
+@pytest.mark.parametrize("after", [0, 50], ids=["quiet", "flowing"])
+def test_rejects_are_recounted_from_their_files_and_counts(flow: Flow, query: Query, full: bool, after: int) -> None:
+    flow.run(rejects=5)
+    flow.after_mark = after
+    for _ in range(2):
+        report = flow.verify(full=full)
+        assert report.holes == ()
+        assert report.rejected == report.quarantined >= 40
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("full", [False, True], ids=["fast", "full"])
+def test_a_quarantine_file_taken_away_is_named_with_the_hours_it_held(
+    flow: Flow, query: Query, full: bool
+) -> None:
+    flow.run(rejects=5)
+    flow.verify()
+    (file, counts) = query("SELECT file, counts FROM segment WHERE kind = 'quarantine' ORDER BY file LIMIT 1")[0]
+    (flow.root / file).unlink()
+    report = flow.verify(full=full)
+    assert [(h.source, h.detail.split(";")[0]) for h in report.holes if h.stage == "file"] == [(file, "missing")]
+    lost = {(source, hour): n for source, hour, n, _ in counts}
+    assert {(h.source, h.hour_us): h.wanted - h.found for h in report.holes if h.stage == "quarantine"} == lost
+    assert stages(report) == {"file", "quarantine"}
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("full", [False, True], ids=["fast", "full"])
+def test_a_line_cut_out_of_a_quarantine_file_is_named(flow: Flow, query: Query, full: bool) -> None:
+    flow.run(rejects=5)
+    flow.verify()
+    path = flow.root / query("SELECT min(file) FROM segment WHERE kind = 'quarantine'")[0][0]
+    with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
+        lines = stream.read().splitlines(keepends=True)
+    path.write_bytes(zstandard.compress(b"".join(lines[:3] + lines[4:])))
+    report = flow.verify(full=full)
+    assert stages(report) == {"file", "quarantine"}
+    assert [h.wanted - h.found for h in report.holes if h.stage == "quarantine"] == [1]
+
+
+@pytest.mark.requirement("S-19")
+def test_a_quarantine_file_that_the_manifest_forgot_is_found(flow: Flow, query: Query) -> None:
+    flow.run(rejects=5)
+    flow.verify()
+    query("DELETE FROM segment WHERE kind = 'quarantine' AND shard = 1 RETURNING 1")
+    (hole,) = flow.verify().holes
+    assert (hole.stage, hole.wanted, hole.found) == ("quarantine", 20, 0)
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("theft", ["DELETE FROM reject_count", "UPDATE reject_count SET count = count - 1"])
+@pytest.mark.parametrize("after", [0, 50], ids=["quiet", "flowing"])
+def test_a_count_of_rejects_taken_away_or_altered_is_named_with_its_shard(
+    flow: Flow, query: Query, theft: str, after: int
+) -> None:
+    flow.run(rejects=5)
+    flow.after_mark = after
+    query(f"{theft} WHERE shard = 1 RETURNING 1")
+    (hole,) = flow.verify().holes
+    assert (hole.stage, hole.source) == ("reject_count", "shard 1")
+    assert hole.wanted - hole.found == (20 if theft.startswith("DELETE") else 1)
+
+
+@pytest.mark.requirement("S-19")
+def test_a_store_of_an_older_release_is_compared_as_far_as_it_counted(flow: Flow, query: Query) -> None:
+    flow.run(rejects=5)
+    flow.verify()
+    query("UPDATE ledger SET applied_1m = NULL, applied_1m_hash = NULL, applied_1s = NULL, applied_1s_hash = NULL "
+          "RETURNING 1")  # fmt: skip
+    query("UPDATE segment SET counts = '[]' WHERE kind = 'quarantine' RETURNING 1")
+    flow.run(1, rejects=5)
+    assert flow.verify(full=True).holes == ()
+    flow.clock.time_us += 5 * HOUR_US
+    flow.run(rejects=5)
+    assert flow.verify(full=True).holes == ()
+    query("DELETE FROM rollup_1m WHERE window_us = (SELECT max(window_us) FROM rollup_1m) RETURNING 1")
+    assert stages(flow.verify()) == {"rollup_1m"}
+
+
+@pytest.mark.requirement("S-19")
+def test_whoever_watches_hears_of_each_store_until_it_is_done(flow: Flow) -> None:
+    flow.run(rejects=1)
+    heard: dict[str, tuple[int, int]] = {}
+
+    def tell(what: str, done: int, of: int) -> None:
+        assert heard.get(what, (0, of))[0] <= done <= of
+        heard[what] = (done, of)
+
+    verify(flow.url, flow.root, flow, timeout_s=0.3, clock=flow.clock, tell=tell)  # type: ignore[arg-type]
+    assert set(heard) == {"archive", "rollup_1h", "rollup_1m", "rollup_1s", "reading"}
+    assert all(done == of > 0 for done, of in heard.values())
 
 
 @pytest.mark.requirement("S-19")

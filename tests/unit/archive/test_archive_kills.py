@@ -15,10 +15,10 @@ from millrace.batch import Output
 from millrace.clock import HandClock
 from millrace.durable import Disk
 from millrace.errors import OwnershipLost
+from millrace.schema.reject_files import read_rejects
 from millrace.schema.segments import FooterCache, read_tag
 from millrace.settings import Settings
 from millrace.sinks.archive import ArchiveSink
-from millrace.sinks.archive.quarantine import read_rejects
 from millrace.sinks.contract import Ownership
 
 TAGS = [tag_info(i, source=f"gw-{i % 2}") for i in range(4)]

@@ -14,11 +14,11 @@ from archive_making import T0_US, MemoryManifest, output, reading_rows, reject, 
 from millrace.clock import HandClock
 from millrace.durable import Disk
 from millrace.errors import OwnershipLost
+from millrace.schema.reject_files import read_rejects
 from millrace.schema.segments import read_tag
 from millrace.settings import Settings
 from millrace.sinks.archive import ArchiveSink
 from millrace.sinks.archive.buffer import UnknownSlot
-from millrace.sinks.archive.quarantine import read_rejects
 from millrace.sinks.contract import Ownership
 
 TAGS = [tag_info(i) for i in range(5)]
@@ -94,7 +94,7 @@ def test_rejects_are_all_in_a_quarantine_file_of_the_same_listing(
     kept = list(read_rejects(tmp_path / kinds["quarantine"].file))
     assert [row["payload"] for row in kept] == [r.payload for r in odd]
     assert kinds["quarantine"].rows == 3
-    assert {c.source: c.count for c in kinds["quarantine"].counts} == {"gw-1": 1, "unknown": 1, "?": 7}
+    assert {c.source: c.count for c in kinds["quarantine"].counts} == {"gw-1": 1, "unknown": 1, "\ufffd": 7}
 
 
 class FullDisk(Disk):

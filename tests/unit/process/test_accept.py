@@ -20,6 +20,7 @@ from millrace.process.deduplicate import DUPLICATE
 T0 = 1_767_600_000_000_000
 PAST_US, FUTURE_US = 30 * DAY_US, 5_000_000
 CRITICAL = np.array([True, False, True, False])
+LEVELS = np.array([0b111, 0b100, 0b110, 0b110], np.uint8)
 TYPES: dict[str, Any] = {
     "slot": np.int32, "ts_us": np.int64, "value": np.float64, "quality": np.uint8, "received_us": np.int64,
     "reason": np.uint8, "hash": np.uint64, "late": np.uint8,
@@ -51,7 +52,7 @@ def block_of(readings: list[Reading]) -> tuple[Block, Any]:
 
 
 def weighed(block: Block) -> Weighed:
-    return weigh(block, CRITICAL, past_us=PAST_US, future_us=FUTURE_US)
+    return weigh(block, CRITICAL, LEVELS, past_us=PAST_US, future_us=FUTURE_US)
 
 
 @pytest.mark.requirement("S-19")
@@ -67,7 +68,9 @@ def test_each_reading_has_one_fate_one_hour_and_the_accounting_hash(readings: li
     for at, (slot, ts_us, _value, _quality, received_us, why, _hash, _late) in enumerate(readings):
         possible = received_us - PAST_US <= ts_us <= received_us + FUTURE_US
         assert found.hour[at] == min(max((ts_us if possible else received_us) // HOUR_US, 0), 2**31 - 1)
-        wanted = {0: fate.CRITICAL if CRITICAL[slot] else fate.APPLIED, DUPLICATE: fate.DUPLICATE}
+        applied = fate.CRITICAL if CRITICAL[slot] else fate.APPLIED
+        applied |= {0b111: fate.HAS_1M | fate.HAS_1S, 0b110: fate.HAS_1M, 0b100: 0}[int(LEVELS[slot])]
+        wanted = {0: applied, DUPLICATE: fate.DUPLICATE}
         assert found.fate[at] == wanted.get(why, fate.REJECTED)
     assert found.accepted == sum(row[5] == 0 for row in readings)
     assert found.duplicates == sum(row[5] == DUPLICATE for row in readings)

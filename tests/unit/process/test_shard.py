@@ -141,10 +141,67 @@ def test_every_reading_is_accounted_for(new_log: Any) -> None:
     assert total["duplicate"] > 0
     assert total["rejected"] > 0
     assert total["applied"] == sum(len(output.readings) for output in outputs)
-    hours = [row for key, row in merged_rollups(outputs).items() if key[1] == 2]
-    assert sum(row[0] for row in hours) == total["applied"]
-    assert sum(row[1] for row in hours) % 2**64 == total["applied_hash"] % 2**64
+    for level, amount in enumerate(("applied_1s", "applied_1m", "applied")):
+        windows = [row for key, row in merged_rollups(outputs).items() if key[1] == level]
+        assert sum(row[0] for row in windows) == total[amount] > 0
+        assert sum(row[1] for row in windows) % 2**64 == total[amount + "_hash"] % 2**64
+    assert total["applied_1s"] < total["applied_1m"]
     assert total["rejected"] == sum(sum(output.reject_counts.values()) for output in outputs)
+
+
+@pytest.mark.requirement("S-19")
+def test_what_each_resolution_owes_follows_the_model_with_late_readings_and_open_windows(log: Any) -> None:
+    def change(number: int, *period_us: int) -> None:
+        tags = tuple(TagModel(path=f"t{i}", source="s", period_us=p) for i, p in enumerate(period_us))
+        chunk = control.ModelChunk(number, 0, 1, True, (SourceModel(name="s"),), tags)
+        log.put(control.encode(chunk), "model")
+
+    def second(at: float) -> None:
+        rows = [("t0", at, 1.0), ("t1", at, 2.0), ("t0", at - 30, 3.0), ("t1", at - 30, 3.0)]
+        log.frame("s", rows, received=at)
+        log.tick(at + 0.5)
+
+    log.tick(0)
+    change(1, 200_000, 60_000_000)
+    for at in range(1, 100):
+        second(at)
+    change(2, 60_000_000, 200_000)  # the first loses its seconds and minutes, the second wins them
+    for at in range(100, 130):
+        second(at)
+    log.put(control.encode(control.Mark(1, T0)))
+    outputs = run(log.records)
+    ledger = np.concatenate([output.ledger for output in outputs])
+    owed = [int(ledger[amount].sum()) for amount in ("applied_1s", "applied_1m", "applied")]
+    assert owed == [2 * 99 + 2 * 30, 2 * 99 + 2 * 30, 4 * 129]
+    for level, amount in enumerate(("applied_1s", "applied_1m", "applied")):
+        windows = [row for key, row in merged_rollups(outputs).items() if key[1] == level]
+        assert sum(row[0] for row in windows) == owed[level]
+        assert sum(row[1] for row in windows) % 2**64 == int(ledger[amount + "_hash"].astype(object).sum()) % 2**64
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("sources_max", [10, 1], ids=["room", "no-room-for-a-source"])
+def test_rejects_say_where_the_ledger_counts_them(new_log: Any, sources_max: int) -> None:
+    log = new_log()
+    log.frame("c", [("x", -400 * 86_400, 1.0), ("y", 3600, 1.0), ("z", 0, 1.0)], received=0)
+    log.put(b"no record of ours", "c")
+    log.put(control.MODEL_MAGIC + b"no control record", "c")
+    shard = process(ProcessLimits(sources_max=sources_max))
+    outputs = [*shard.step(busy(log, 7))]
+    names = {0: "unknown"} | {n: name for output in outputs for n, name in output.sources.items()}
+    wanted: Counter[tuple[str, int, str]] = Counter()
+    for row in np.concatenate([output.ledger for output in outputs]):
+        for amount in ("rejected", "rejected_hash"):
+            wanted[names[int(row["source"])], int(row["hour_us"]), amount] += int(row[amount])
+    found: Counter[tuple[str, int, str]] = Counter()
+    rejects = [reject for output in outputs for reject in output.rejects]
+    for reject in rejects:
+        assert reject.counted is not None
+        found[reject.counted.source, reject.counted.hour_us, "rejected"] += reject.count
+        found[reject.counted.source, reject.counted.hour_us, "rejected_hash"] += reject.counted.hash
+    assert {k: v % 2**64 for k, v in found.items()} == {k: v % 2**64 for k, v in wanted.items() if v}
+    assert len({reject.reason for reject in rejects}) > 3
+    assert ("unknown" in {key[0] for key in found}) is True
 
 
 def reasons(outputs: Sequence[Output]) -> list[Reason]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.verify.archive import Files
 from millrace.verify.compare import compare
+from millrace.verify.report import Report
+from millrace.verify.rollups import Rollups
 from millrace.verify.stores import Counted
 from millrace.verify.tally import NOTHING, Amount, Tally
 
@@ -17,46 +20,78 @@ TALLIES = st.dictionaries(KEYS, AMOUNTS).map(Tally)
 
 
 def counted(applied: Tally, *, floor_us: int = 0) -> Counted:
-    ledger = {stage: Tally() for stage in ("duplicate", "rejected")}
-    ledger |= {stage: Tally(applied) for stage in ("received", "applied", "critical")}
-    return Counted(0, ledger, Tally(applied), Tally(applied), {"a": floor_us, "b": floor_us})
+    """As many rejected as applied, and each tag with every resolution."""
+    ledger = {stage: Tally(applied) for stage in ("applied", "critical", "applied_1m", "applied_1s", "rejected")}
+    ledger["duplicate"] = Tally()
+    ledger["received"] = Tally(applied).add_all((*key, *amount) for key, amount in applied.items())
+    rollups = {table: Rollups(Tally(applied)) for table in ("rollup_1h", "rollup_1m", "rollup_1s")}
+    floors = {table: {"a": floor_us, "b": floor_us} for table in ("reading", "rollup_1m", "rollup_1s")}
+    return Counted(0, ledger, rollups, Tally(applied), floors)
+
+
+def files_of(applied: Tally) -> Files:
+    return Files(rows=Tally(applied), rejects=Tally(applied))
+
+
+def compared(stores: Counted, files: Files) -> Report:
+    return compare(stores, files, full=False, seconds_taken=0)
 
 
 @given(TALLIES)
 def test_equal_stores_have_no_hole(applied: Tally) -> None:
-    report = compare(counted(applied), Files(rows=Tally(applied)), full=False, seconds=0)
+    report = compared(counted(applied), files_of(applied))
     assert report.equal
-    assert report.applied == sum(amount.rows for amount in applied.values())
+    assert report.applied == report.quarantined == sum(amount.rows for amount in applied.values())
 
 
-@given(TALLIES, KEYS, st.sampled_from(["rollup_1h", "reading", "archive", "ledger"]), AMOUNTS)
+STAGES = st.sampled_from(
+    ["rollup_1h", "rollup_1m", "rollup_1s", "reading", "archive", "quarantine", "ledger"]
+)
+
+
+@given(TALLIES, KEYS, STAGES, AMOUNTS)
 def test_any_change_of_one_count_or_sum_is_one_hole_with_its_place(
     applied: Tally, key: tuple[str, int], stage: str, change: Amount
 ) -> None:
-    stores, files = counted(applied), Files(rows=Tally(applied))
+    stores, files = counted(applied), files_of(applied)
     stored = {
-        "rollup_1h": stores.rollup, "reading": stores.reading, "archive": files.rows,
+        "reading": stores.reading, "archive": files.rows, "quarantine": files.rejects,
         "ledger": stores.ledger["received"],
-    }[stage]  # fmt: skip
-    stored.add(*key, *change)
-    report = compare(stores, files, full=False, seconds=0)
+    } | {table: found.rows for table, found in stores.rollups.items()}  # fmt: skip
+    stored[stage].add(*key, *change)
+    report = compared(stores, files)
     assert [(hole.stage, hole.source, hole.hour_us) for hole in report.holes] == [(stage, *key)]
 
 
 def test_equal_counts_with_other_content_are_a_hole() -> None:
     stores = counted(Tally({("a", 0): Amount(3, 7)}))
-    stores.rollup["a", 0] = Amount(3, 8)
-    (hole,) = compare(stores, Files(rows=Tally(stores.ledger["applied"])), full=False, seconds=0).holes
+    stores.rollups["rollup_1h"].rows["a", 0] = Amount(3, 8)
+    (hole,) = compared(stores, files_of(stores.ledger["applied"])).holes
     assert "other content" in hole.line()
 
 
-def test_hours_below_the_floor_are_not_asked_of_reading() -> None:
+@pytest.mark.parametrize("table", ["reading", "rollup_1m", "rollup_1s"])
+def test_hours_below_the_floor_are_not_asked_of_a_table(table: str) -> None:
     applied = Tally({("a", 0): Amount(3, 7), ("a", HOUR): Amount(2, 1)})
     stores = counted(applied, floor_us=HOUR)
-    del stores.reading["a", 0]
-    assert compare(stores, Files(rows=applied), full=False, seconds=0).equal
-    del stores.reading["a", HOUR]
-    assert not compare(stores, Files(rows=applied), full=False, seconds=0).equal
+    rows = stores.reading if table == "reading" else stores.rollups[table].rows
+    del rows["a", 0]
+    assert compared(stores, files_of(applied)).equal
+    del rows["a", HOUR]
+    assert [hole.stage for hole in compared(stores, files_of(applied)).holes] == [table]
+
+
+def test_hours_that_an_older_release_began_owe_neither_fine_rollups_nor_rejects() -> None:
+    applied = Tally({("a", 0): Amount(3, 7), ("a", HOUR): Amount(2, 1)})
+    stores = counted(applied)
+    stores.older.add(("a", 0))
+    for stage in ("applied_1m", "applied_1s"):
+        stores.ledger[stage]["a", 0] = NOTHING
+    files = files_of(applied)
+    del files.rejects["a", 0]
+    assert compared(stores, files).equal
+    del stores.rollups["rollup_1h"].rows["a", 0]
+    assert not compared(stores, files).equal
 
 
 @given(TALLIES, TALLIES)

@@ -37,7 +37,9 @@ def merge_amounts(table: str, layout: Layout) -> str:
 
 
 READING: Final = Layout(("ts_us", "i8"), ("value", "f8"), ("tag_id", "i4"), ("quality", "i2"))
-LEDGER: Final = amounts_layout("received", "duplicate", "rejected", "applied", "critical")
+LEDGER: Final = amounts_layout(
+    "received", "duplicate", "rejected", "applied", "critical", "applied_1m", "applied_1s"
+)
 
 STAGING: Final = f"CREATE TEMP TABLE staging_{names.TABLE_LEDGER} ({LEDGER.definition}) ON COMMIT DELETE ROWS"
 

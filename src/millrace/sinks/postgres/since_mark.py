@@ -12,13 +12,14 @@ This costs nothing while no mark is followed; following ends `FOLLOW_US` after t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from millrace.batch import I32, I64, LEVEL_1H, Output, Rows
+from millrace import names
+from millrace.batch import I32, I64, LEVEL_1H, LEVEL_1M, LEVEL_1S, Output, Rows
 from millrace.clock import HOUR_US, MINUTE_US
 from millrace.sinks.postgres.connection import Cursor
 from millrace.sinks.postgres.directory import Directory
@@ -29,7 +30,18 @@ FOLLOW_US: Final = 15 * MINUTE_US
 """Of the shard's time. A `verify` that has not taken its snapshot by then must place another mark."""
 
 TABLE: Final = "since_mark"
-SINCE: Final = amounts_layout("received", "duplicate", "rejected", "applied", "critical", "rollup", "reading")
+ROLLUP_AMOUNT: Final = {
+    LEVEL_1H: names.TABLE_ROLLUP_1H,
+    LEVEL_1M: names.TABLE_ROLLUP_1M,
+    LEVEL_1S: names.TABLE_ROLLUP_1S,
+}
+LEDGER_AMOUNTS: Final = tuple(name for name in LEDGER.names if name not in ("hour_us", "shard", "source_id"))
+SINCE: Final = amounts_layout(
+    *(name for name in LEDGER_AMOUNTS if not name.endswith("_hash")),
+    *ROLLUP_AMOUNT.values(),
+    "reading",
+    "reject_count",
+)
 STAGING: Final = f"CREATE TEMP TABLE staging_{TABLE} ({SINCE.definition}) ON COMMIT DELETE ROWS"
 MERGE: Final = merge_amounts(TABLE, SINCE)
 
@@ -97,32 +109,44 @@ def _add(cursor: Cursor, parts: Sequence[Part], directories: Mapping[int, Direct
 
 
 def _amounts(part: Part, directory: Directory) -> list[tuple[Rows, I32, int]]:
-    """(amounts, source ids, shard) of an output's ledger rows, of its 1 h rollups and of its critical
-    readings."""
+    """(amounts, source ids, shard) of an output's ledger rows, of its rollups and critical readings that are
+    owed, and of its rejects."""
     output = part.output
-    hourly = output.rollups[output.rollups["level"] == LEVEL_1H]
     hours: I64 = part.critical["ts_us"] // HOUR_US * HOUR_US
     ones = np.ones(len(part.critical), np.int64)
     return [
         (_of_ledger(output), directory.source_ids(output.ledger["source"]), output.shard),
-        (
-            _of("rollup", hourly["window_us"], hourly["count"], hourly["hash"]),
-            directory.source_ids_of(hourly["slot"]),
-            output.shard,
-        ),
+        *_of_rollups(part, directory),
         (
             _of("reading", hours, ones, part.critical["hash"]),
             directory.source_ids_of(part.critical["slot"]),
             output.shard,
         ),
+        *_of_rejects(output),
     ]
+
+
+def _of_rollups(part: Part, directory: Directory) -> Iterator[tuple[Rows, I32, int]]:
+    for level, amount in ROLLUP_AMOUNT.items():
+        rows = part.rollups[part.rollups["level"] == level]
+        if len(rows):
+            hours: I64 = rows["window_us"] // HOUR_US * HOUR_US
+            ids = directory.source_ids_of(rows["slot"])
+            yield _of(amount, hours, rows["count"], rows["hash"]), ids, part.output.shard
+
+
+def _of_rejects(output: Output) -> Iterator[tuple[Rows, I32, int]]:
+    """One amount a shard: `reject_count` knows no sources."""
+    count = sum(output.reject_counts.values())
+    if count:
+        zero = np.zeros(1, np.int64)
+        yield _of("reject_count", zero, zero + count, np.zeros(1, np.uint64)), np.zeros(1, np.int32), output.shard
 
 
 def _of_ledger(output: Output) -> Rows:
     rows = np.zeros(len(output.ledger), _ROW)
-    for name in LEDGER.names:
-        if name not in ("shard", "source_id"):
-            rows[name] = output.ledger[name]
+    for name in ("hour_us", *LEDGER_AMOUNTS):
+        rows[name] = output.ledger[name]
     return rows
 
 
