@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class Platform:
     settings: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
     endpoints: dict[str, Any] = field(default_factory=dict)
+    killed: set[int] = field(default_factory=set)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -87,14 +89,16 @@ class Platform:
         return int(found["pids"].get(name) or 0)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> bool:
-        """Send a signal; whether there was anybody to take it."""
+        """Send a signal; whether there was anybody to take it. Who was killed before and still has a name is dead."""
         pid = self.pid(name)
-        if not pid:
+        if not pid or pid in self.killed:
             return False
         try:
             os.kill(pid, number)
         except ProcessLookupError:
             return False
+        if number == signal.SIGKILL:
+            self.killed.add(pid)
         return True
 
     def stop(self) -> None:
@@ -237,6 +241,20 @@ def check_equal(platform: Platform, told: set[tuple[str, int]]) -> None:
     assert not twice, f"{len(twice)} readings are there twice, the first is {twice[:1]}"
 
 
+DIE_ONCE = """\
+import os, signal
+def die_if_told():
+    try:
+        os.unlink({trigger!r})
+    except FileNotFoundError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+def is_told():
+    return os.path.exists({trigger!r})
+"""
+"""A file is the order to die; whoever removes it dies, so one process does."""
+
+
 def patched(folder: Path, module: str, code: str) -> str:
     """PYTHONPATH of a start whose processes run `code` first where their command line names `module`."""
     folder.mkdir()
@@ -244,4 +262,17 @@ def patched(folder: Path, module: str, code: str) -> str:
     (folder / "sitecustomize.py").write_text(
         f"import sys\nif {module!r} in ' '.join(sys.orig_argv):\n{lines}"
     )
-    return str(folder)
+    return os.pathsep.join(part for part in (str(folder), os.environ.get("PYTHONPATH", "")) if part)
+
+
+@contextmanager
+def started(tmp_path: Path, settings: dict[str, str], module: str, code: str) -> Iterator[Platform]:
+    """A platform whose `module` runs with `code`."""
+    platform = Platform(
+        tmp_path / "home", {**settings, "PYTHONPATH": patched(tmp_path / "patch", module, code)}
+    )
+    platform.start()
+    try:
+        yield platform
+    finally:
+        platform.stop()

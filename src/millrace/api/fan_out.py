@@ -100,10 +100,15 @@ class FanOut:
         if last is None or last.instance != here.instance or last.turn > here.turn:
             reason, from_us = ("api_restarted", last.time_us) if last else ("unknown_event_id", 0)
             return [Message(str(here), "missed", missed(reason, from_us, here.time_us))]
-        oldest = max((view.window.oldest_turn for view in self._shards), default=0)
-        if last.turn + 1 < oldest:
+        if last.turn + 1 < max(self._oldest_event_turn, *(view.window.oldest_turn for view in self._shards)):
             return [Message(str(here), "missed", missed("too_old", last.time_us, here.time_us))]
         return self._resumed(subscriber, last)
+
+    @property
+    def _oldest_event_turn(self) -> int:
+        """The oldest turn of which all anomalies and alarms are kept."""
+        full = len(self._events) == self._events.maxlen
+        return self._events[0][0] + 1 if full else 0
 
     def _resumed(self, subscriber: Subscriber, last: EventId) -> list[Message]:
         out: list[tuple[int, Message]] = []

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from millrace.api.dependencies import Dependencies, dependencies
-from millrace.api.history import Answer, Question, Tag, history
+from millrace.api.history import Answer, Question, history
 from millrace.api.problems import bad_parameter, store_away
+from millrace.api.raw_history import Tag
 from millrace.api.store import in_thread
 from millrace.api.tags import ONE_TAG, SourceName, ambiguous, find_one, unknown_tag
 from millrace.api.times import parse_time, rfc3339

@@ -52,7 +52,6 @@ class LiveFollower(LiveView):
         self.instance = self._fan_out.instance
         self.turn = 0
         self.ready = threading.Event()
-        self.connected = False
         self._load_again_s = 0.0  # when to read the published values again; 0: not due
         self.visible = LatencyWindow()
         self.lag = LagMeter(shard_count)

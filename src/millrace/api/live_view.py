@@ -17,6 +17,7 @@ from millrace.batch import OPENED, TagInfo
 from millrace.schema.live import AlarmEvent, AnomalyEvent, Latest, LatestBlob, LiveBlob
 
 EVENTS_KEPT = 10_000
+FUTURE_US = 6_000_000  # a reading may be ahead of its receipt by this much
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +38,27 @@ class LatestValue:
     quality: int
 
 
+NO_SLOT = -1  # of a tag that is in no live window
+ANY_TIME_US = 2**62
+
+
 @dataclass(slots=True)
 class LiveRaw:
-    """A tag's raw readings behind a position. `complete`: none is missing between that position and now.
+    """A tag's raw readings behind the archive's end.
 
-    `straddling` are of a window that was published again: some lie below the position, most above.
+    `readings` are of blobs behind `applied` (the archive's end where none was given), `doubtful` of those before:
+    another store holds all or some of them too. `doubtful_from` is the position at which these begin.
+    What is missing from `readings`, if anything, has a time before `missing_before_us`; 0: nothing is.
     """
 
-    straddling: Readings
+    doubtful: Readings
     readings: Readings
-    complete: bool
-    complete_since_us: int
+    doubtful_from: int
+    missing_before_us: int
 
-    @classmethod
-    def nothing(cls) -> LiveRaw:
-        return cls(Readings.none(), Readings.none(), True, 0)
+    @property
+    def complete(self) -> bool:
+        return self.missing_before_us == 0
 
 
 @dataclass(slots=True)
@@ -75,6 +82,7 @@ class LiveView:
         self._alarms: OrderedDict[str, AlarmEvent] = OrderedDict()
         self._lock = threading.Lock()
         self.rows = 0
+        self.connected = False
 
     # --- what the logs bring ----------------------------------------------------------------------
 
@@ -149,12 +157,18 @@ class LiveView:
             found = [(p, ref) for p, refs in self._by_path.items() if p.startswith(prefix) for ref in refs]
         return [ref for _, ref in sorted(found, key=lambda pair: pair[0])]
 
-    def raw(self, ref: TagRef, after_position: int = 0) -> LiveRaw:
-        """A tag's raw readings that lie behind a position of its shard."""
+    def raw(self, ref: TagRef, archived: int = 0, applied: int = 0, reached: int = 0) -> LiveRaw:
+        """A tag's raw readings that lie behind a position of its shard.
+
+        `reached`: what is known to be processed; a window that is not there yet lacks what came since.
+        """
+        known = max(archived, applied)
         with self._lock:
             window = self._shards[ref.shard].window
-            complete = window.position > 0 and window.complete_from <= after_position
-            return LiveRaw(*window.tag(ref.slot, after_position), complete, window.complete_since_us)
+            doubtful, readings = window.tag(ref.slot, archived, known)
+            first = window.first_position_above(archived)
+            behind = not self.connected or window.position < max(known, reached, 1)
+            return LiveRaw(doubtful, readings, first, ANY_TIME_US if behind else _missing(window, known))
 
     def open_alarms(self, path: str = "") -> list[AlarmEvent]:
         """Alarms that are active, newest first."""
@@ -183,6 +197,11 @@ class LiveView:
             "window_rows": sum(len(view.window) for view in self._shards),
             "window_bytes": sum(view.window.nbytes for view in self._shards),
         }
+
+
+def _missing(window: Window, position: int) -> int:
+    """Times before which a reading behind a position may be missing; 0: the window has them all."""
+    return 0 if window.complete_from <= position else window.complete_since_us + FUTURE_US
 
 
 def _newer(published: Latest, have: Latest) -> Latest:

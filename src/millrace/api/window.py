@@ -222,14 +222,16 @@ class Window:
     def _newest_us(chunk: Chunk) -> int:
         return max(stamp.received_us for stamp in chunk.stamps[-8:])
 
-    def tag(self, slot: int, after_position: int = 0) -> tuple[Readings, Readings]:
-        """A tag's readings above a position, in order of arrival: (of straddling blobs, of those behind).
+    def tag(self, slot: int, after_position: int = 0, behind: int | None = None) -> tuple[Readings, Readings]:
+        """A tag's readings above a position, in order of arrival: (of blobs up to `behind`, of those behind it).
 
-        A blob that straddles it is a window that was published again; some of its readings lie below.
+        The first are also the readings of a blob that straddles a position: a window that was published again.
+        Without `behind` these are the only ones.
         """
-        pairs = [_of_chunk(chunk, slot, after_position) for chunk in self._chunks]
+        behind = after_position if behind is None else behind
+        pairs = [_of_chunk(chunk, slot, after_position, behind) for chunk in self._chunks]
         if self._open.blobs:
-            low, high = _bounds(self._open.stamps, after_position)
+            low, high = _bounds(self._open.stamps, after_position, behind)
             blobs = self._open.blobs
             pairs.append((_of_blobs(blobs[low:high], slot), _of_blobs(blobs[high:], slot)))
         straddling = Readings.joined([pair[0] for pair in pairs if len(pair[0])])
@@ -244,6 +246,13 @@ class Window:
         if self._open.blobs and self._open.stamps[-1].turn > turn:
             out += _by_turn(_concatenated(self._open.blobs), self._open.stamps, turn, mask)
         return out
+
+    def first_position_above(self, position: int) -> int:
+        """Where the first blob begins that reaches above a position; 0: there is none."""
+        for stamps in (*(chunk.stamps for chunk in self._chunks), self._open.stamps):
+            if stamps and stamps[-1].position > position:
+                return stamps[bisect_right(stamps, position, key=lambda stamp: stamp.position)].first_position
+        return 0
 
     @property
     def oldest_turn(self) -> int:
@@ -283,22 +292,22 @@ def _by_turn(
     return out
 
 
-def _bounds(stamps: list[Stamp], after_position: int) -> tuple[int, int]:
-    """Where the blobs begin that straddle a position, and those that lie behind it."""
+def _bounds(stamps: list[Stamp], after_position: int, behind: int) -> tuple[int, int]:
+    """Where the blobs begin that reach above a position, and those that lie wholly behind another."""
     low = bisect_right(stamps, after_position, key=lambda stamp: stamp.position)
-    high = bisect_right(stamps, after_position, key=lambda stamp: stamp.first_position)
+    high = bisect_right(stamps, behind, key=lambda stamp: stamp.first_position)
     return low, max(low, high)
 
 
-def _of_chunk(chunk: Chunk, slot: int, after_position: int) -> tuple[Readings, Readings]:
+def _of_chunk(chunk: Chunk, slot: int, after_position: int, behind: int) -> tuple[Readings, Readings]:
     stamps = chunk.stamps
     if stamps[-1].position <= after_position:
         return Readings.none(), Readings.none()
     at = chunk.of_slot(slot)
     rows = chunk.rows(at)
-    if stamps[0].first_position > after_position:
+    if stamps[0].first_position > behind:
         return Readings.none(), rows
-    low, high = _bounds(stamps, after_position)
+    low, high = _bounds(stamps, after_position, behind)
     first, middle = (stamps[i - 1].end if i else 0 for i in (low, high))
     order = chunk.order[at]
     return rows.where((order >= first) & (order < middle)), rows.where(order >= middle)

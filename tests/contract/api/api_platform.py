@@ -259,6 +259,7 @@ class Platform:
     stream: MemoryStream
     store: Store
     archive: Path
+    needs: Dependencies
 
 
 @pytest.fixture
@@ -285,7 +286,7 @@ def platform(follower: LiveFollower, clock: EdgeClock, postgres: str, tmp_path: 
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10)
     wait_for(lambda: server.started, "the API serves")
-    yield Platform(client, url, follower, stream, store, tmp_path / "archive")
+    yield Platform(client, url, follower, stream, store, tmp_path / "archive", needs)
     client.close()
     server.should_exit = True
     thread.join(10)

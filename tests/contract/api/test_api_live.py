@@ -26,7 +26,7 @@ TEMP = "acme/lyon/press-shop/line-2/press-07/temp"
 
 def values(follower: LiveFollower, ref: TagRef, after: int = 0) -> list[float]:
     raw = follower.raw(ref, after)
-    return [*raw.straddling.value.tolist(), *raw.readings.value.tolist()]
+    return [*raw.doubtful.value.tolist(), *raw.readings.value.tolist()]
 
 
 def test_a_woken_owner_of_a_lower_epoch_is_refused(

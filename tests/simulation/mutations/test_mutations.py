@@ -9,29 +9,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from millrace.assets.tag import AssetModel, SourceModel, TagModel
-from tests.simulation.real_platform import Platform, Witness, check_equal, patched, until
+from tests.simulation.real_platform import DIE_ONCE, Platform, Witness, check_equal, started, until
 
 pytestmark = [pytest.mark.long, pytest.mark.requirement("S-19"), pytest.mark.requirement("B-08")]
-
-DIE_ONCE = """\
-import os, signal
-def die_if_told():
-    try:
-        os.unlink({trigger!r})
-    except FileNotFoundError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
-def is_told():
-    return os.path.exists({trigger!r})
-"""
-"""A file is the order to die; whoever removes it dies, so one process does."""
 
 COMMIT = """\
 from millrace.sinks.postgres.sink import PostgresSink
@@ -77,18 +62,6 @@ def taken_at_once(self, entry, series):
     return done
 Appender.submit = taken_at_once
 """
-
-
-@contextmanager
-def started(tmp_path: Path, settings: dict[str, str], module: str, code: str) -> Iterator[Platform]:
-    platform = Platform(
-        tmp_path / "home", {**settings, "PYTHONPATH": patched(tmp_path / "patch", module, code)}
-    )
-    platform.start()
-    try:
-        yield platform
-    finally:
-        platform.stop()
 
 
 def critical(witness: Witness) -> AssetModel:

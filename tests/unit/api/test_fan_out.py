@@ -8,11 +8,11 @@ from typing import Any, cast
 import numpy as np
 
 from millrace.api.fan_out import FanOut
-from millrace.api.live_view import ShardView
-from millrace.api.subscribers import Message, Subscriber
+from millrace.api.live_view import EVENTS_KEPT, ShardView
+from millrace.api.subscribers import EventId, Message, Subscriber
 from millrace.api.window import Window
 from millrace.batch import DataClass, TagInfo, ValueKind
-from millrace.schema.live import LiveBlob
+from millrace.schema.live import AnomalyEvent, LiveBlob
 
 
 class Loop:
@@ -39,7 +39,9 @@ def blob(shard: int, slots: list[int], received_us: int) -> LiveBlob:
     )  # fmt: skip
 
 
-def told(blobs: list[LiveBlob], patterns: tuple[str, ...] = (), tags_per_shard: int = 3) -> list[dict[str, Any]]:
+def told(
+    blobs: list[LiveBlob], patterns: tuple[str, ...] = (), tags_per_shard: int = 3
+) -> list[dict[str, Any]]:
     """Data of the events of one turn over two shards."""
     views = [ShardView(Window(10**6, 10**9)) for _ in range(2)]
     for shard, view in enumerate(views):
@@ -67,7 +69,33 @@ def test_a_window_that_is_said_again_is_told_apart_from_what_is_fresh() -> None:
 
 def test_only_what_is_wanted_is_told_and_a_slot_beyond_the_tags_never() -> None:
     for count in (3, 63, 64, 65, 128):
-        events = told([blob(0, [0, 1, count - 1, count, 10_000], 100)], ("a/shard-0/*",), tags_per_shard=count)
+        events = told(
+            [blob(0, [0, 1, count - 1, count, 10_000], 100)], ("a/shard-0/*",), tags_per_shard=count
+        )
         names = [reading["tag"] for event in events for reading in event["readings"]]
         assert names == ["a/shard-0/t0", "a/shard-0/t1", f"a/shard-0/t{count - 1}"]
     assert told([blob(1, [0, 1], 100)], ("a/shard-0/*",)) == []
+
+
+def test_who_comes_back_after_more_events_than_are_kept_is_told_that_some_are_missing() -> None:
+    fan_out = FanOut([ShardView(Window(10**6, 10**9))])
+    for turn in range(1, EVENTS_KEPT + 2):
+        one = blob(0, [], 100)
+        one.anomalies = [anomaly(turn)]
+        fan_out.keep(one, turn)
+
+    def first_of(last_turn: int) -> list[str]:
+        last_id = str(EventId(fan_out.instance, last_turn, 7))
+        subscriber = Subscriber((), "", cast(Any, Loop()))
+        messages = fan_out.join(subscriber, last_id, EVENTS_KEPT + 1, 8) or []
+        return [message.event for message in messages]
+
+    assert first_of(1) == ["missed"]
+    assert first_of(EVENTS_KEPT) == ["anomaly"]
+
+
+def anomaly(number: int) -> AnomalyEvent:
+    return AnomalyEvent(
+        id=str(number), path="a/b", source="gw", detector="ewma", kind=0, start_us=number, end_us=number,
+        score=1.0, value=None, expected=None,
+    )  # fmt: skip
