@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.assets.change import CHUNK_BYTES_MAX, chunks, difference
-from millrace.assets.load import model_of
+from millrace.assets.load import extended, model_of
 from millrace.assets.tag import AssetModel, SourceModel, TagModel
 from millrace.batch import RECORD_BYTES_MAX
 from millrace.protocols import control
@@ -71,3 +71,18 @@ def test_a_source_that_is_described_otherwise_is_a_change() -> None:
     old = AssetModel(sources=(SourceModel(name="a"),), tags=tuple(tags))
     new = AssetModel(sources=(SourceModel(name="a", silence_us=5_000_000),), tags=tuple(tags))
     assert difference(old, new).sources_changed == ("a",)
+
+
+def test_a_model_is_extended_by_what_another_knows_and_nothing_of_it_is_lost() -> None:
+    old = AssetModel(
+        sources=(SourceModel(name="a", silence_us=5), SourceModel(name="b", silence_us=6)),
+        tags=(tag(1, "a"), tag(2, "b", high=5.0)),
+    )
+    more = AssetModel(
+        sources=(SourceModel(name="b", silence_us=7), SourceModel(name="c")),
+        tags=(tag(2, "b", high=9.0), tag(3, "c")),
+    )
+    assert extended(old, more) == AssetModel(
+        sources=(SourceModel(name="a", silence_us=5), *more.sources), tags=(tag(1, "a"), *more.tags)
+    )
+    assert extended(old, AssetModel(sources=(), tags=())) == old
