@@ -33,6 +33,7 @@ from millrace.protocols import frame as frame_codec
 from millrace.stream.valkey import ValkeyStream
 
 READY_S = 90.0
+STOP_S = 60.0
 
 
 def free_port() -> int:
@@ -62,15 +63,13 @@ class Platform:
         until = time.monotonic() + READY_S
         while time.monotonic() < until:
             if self.process.poll() is not None:
-                raise AssertionError(
-                    f"millrace up ended: {(self.home.parent / 'up.log').read_text()[-2000:]}"
-                )
+                raise AssertionError(f"millrace up ended: {self._said()}")
             found = self._read()
             if found and found["ready"] and found["pid"] == self.process.pid:
                 self.endpoints = found
                 return
             time.sleep(0.1)
-        raise AssertionError(f"not ready: {(self.home.parent / 'up.log').read_text()[-2000:]}")
+        raise AssertionError(f"not ready: {self._said()}")
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -98,17 +97,21 @@ class Platform:
         return True
 
     def stop(self) -> None:
-        """Ctrl-C, bounded, then the axe."""
-        if self.process is None:
+        """Ctrl-C. One that hangs, or ends badly, is a fault of the platform: killed, and the test fails."""
+        process, self.process = self.process, None
+        if process is None or process.poll() is not None:
             return
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(60)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(10)
-        self.process = None
+        process.send_signal(signal.SIGINT)
+        try:
+            code = process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+            raise AssertionError(f"it did not stop within {STOP_S:.0f} s of Ctrl-C: {self._said()}") from None
+        assert code == 0, f"it stopped with exit code {code}: {self._said()}"
+
+    def _said(self) -> str:
+        return (self.home.parent / "up.log").read_text()[-2000:]
 
     def verify(self, *extra: str) -> tuple[int, dict[str, Any]]:
         """Exit code and report of `millrace verify --json`."""
