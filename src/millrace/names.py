@@ -9,7 +9,6 @@ PROJECT: Final = "millrace"
 # Environment variables. `settings.py` turns each MILLRACE_* into a field of the same name.
 ENV_PREFIX: Final = "MILLRACE_"
 ENV_HOME: Final = "MILLRACE_HOME"
-ENV_DATA_DIR: Final = "MILLRACE_DATA_DIR"
 
 # Processes of the data plane.
 SERVICE_WORKER: Final = "worker"

@@ -20,7 +20,8 @@ from millrace.names import ENV_PREFIX
 GIB = 1024**3
 MIB = 1024**2
 
-# Variables with our prefix that are not settings of a process: tools and tests read them.
+# Variables with our prefix that are not settings of a process: where the settings are, where tests find datasets,
+# where a tool finds its token.
 NOT_SETTINGS = frozenset({"MILLRACE_SETTINGS", "MILLRACE_DATA_DIR", "MILLRACE_TOKEN_FILE"})
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+DISTRIBUTIONS = packages_distributions()
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 TOOLS = sorted((ROOT / "requirements/tools").glob("*.txt"))
 """Environments of their own: their pins do not go with ours."""
@@ -86,3 +90,35 @@ def _of_extra(extras: dict[str, list[str]], name: str) -> set[str]:
             for inner in text[len("millrace[") : -1].split(","):
                 found |= _of_extra(extras, inner)
     return found
+
+
+def test_make_run_installs_every_package_that_is_imported() -> None:
+    """`make run` installs the lock of `local` alone: a package that only `dev` brings would end it."""
+    installed = {_canonical(name) for name in versions(ROOT / "requirements/local.txt")}
+    missing = {
+        f"{file.relative_to(ROOT)}: {module}"
+        for file in (ROOT / "src/millrace").rglob("*.py")
+        for module in _imports(file)
+        if not _distributions(module) & installed
+    }
+    assert missing == set(), "name it in the extra that needs it (pyproject.toml) and run `make lock`"
+
+
+def _imports(file: Path) -> set[str]:
+    """Packages of others that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return {name for name in found if name.split(".")[0] not in {*sys.stdlib_module_names, "millrace"}}
+
+
+def _distributions(module: str) -> set[str]:
+    """The installed distributions that provide a module."""
+    return {_canonical(name) for name in DISTRIBUTIONS.get(module.split(".")[0], [])}
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -34,6 +34,7 @@ from millrace.protocols import frame as frame_codec
 from millrace.stream.valkey import ValkeyStream
 
 READY_S = 90.0
+STOP_S = 60.0
 
 
 def free_port() -> int:
@@ -42,37 +43,42 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def outside_pytest() -> dict[str, str]:
+    """Our environment as a user's terminal has it: the page's library behaves otherwise inside a test."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "NICEGUI_"))}
+
+
 @dataclass
 class Platform:
     """`millrace up` on a data folder of its own."""
 
     home: Path
     settings: dict[str, str]
+    simulate: bool = False
     process: subprocess.Popen[bytes] | None = None
     endpoints: dict[str, Any] = field(default_factory=dict)
     killed: set[int] = field(default_factory=set)
 
     @property
     def environ(self) -> dict[str, str]:
-        return {**os.environ, **self.settings, "MILLRACE_HOME": str(self.home)}
+        return {**outside_pytest(), **self.settings, "MILLRACE_HOME": str(self.home)}
 
     def start(self) -> None:
         """Start and wait until it is ready; bounded."""
         log = (self.home.parent / "up.log").open("ab")
-        command = [sys.executable, "-m", "millrace.cli", "up", "--no-simulate"]
+        command = [sys.executable, "-m", "millrace.cli", "up"]
+        command += ["--simulate" if self.simulate else "--no-simulate"]
         self.process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
         until = time.monotonic() + READY_S
         while time.monotonic() < until:
             if self.process.poll() is not None:
-                raise AssertionError(
-                    f"millrace up ended: {(self.home.parent / 'up.log').read_text()[-2000:]}"
-                )
+                raise AssertionError(f"millrace up ended: {self._said()}")
             found = self._read()
             if found and found["ready"] and found["pid"] == self.process.pid:
                 self.endpoints = found
                 return
             time.sleep(0.1)
-        raise AssertionError(f"not ready: {(self.home.parent / 'up.log').read_text()[-2000:]}")
+        raise AssertionError(f"not ready: {self._said()}")
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -102,17 +108,21 @@ class Platform:
         return True
 
     def stop(self) -> None:
-        """Ctrl-C, bounded, then the axe."""
-        if self.process is None:
+        """Ctrl-C. One that hangs, or ends badly, is a fault of the platform: killed, and the test fails."""
+        process, self.process = self.process, None
+        if process is None or process.poll() is not None:
             return
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(60)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(10)
-        self.process = None
+        process.send_signal(signal.SIGINT)
+        try:
+            code = process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+            raise AssertionError(f"it did not stop within {STOP_S:.0f} s of Ctrl-C: {self._said()}") from None
+        assert code == 0, f"it stopped with exit code {code}: {self._said()}"
+
+    def _said(self) -> str:
+        return (self.home.parent / "up.log").read_text()[-2000:]
 
     def verify(self, *extra: str) -> tuple[int, dict[str, Any]]:
         """Exit code and report of `millrace verify --json`."""

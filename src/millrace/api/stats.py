@@ -23,6 +23,7 @@ SAMPLE_EVERY_S = 0.5
 RATE_OVER_S = 5.0
 LATENCY_OVER_S = 10.0
 DISK_OVER_S = 600.0
+DISK_SPAN_MIN_S = 60.0  # servers that start take room ahead: their first seconds are no pace
 SHARDS = """
 SELECT shard, owner, epoch, applied::text, archived::text, snapshot::text, time_us, model_number
 FROM shard ORDER BY shard
@@ -91,9 +92,9 @@ class StatsSampler:
         }
 
     def hours_left(self, used_bytes: int, max_bytes: int) -> float | None:
-        """Hours until the bound at the pace of the last minutes; None when nothing grows."""
+        """Hours until the bound at the pace of the last minutes; None when nothing grows, or none can be told yet."""
         (then_s, then), (now_s, _) = self.disk[0], self.disk[-1]
-        pace = (used_bytes - then) / (now_s - then_s) if now_s > then_s else 0.0
+        pace = (used_bytes - then) / (now_s - then_s) if now_s - then_s >= DISK_SPAN_MIN_S else 0.0
         return round(max(max_bytes - used_bytes, 0) / pace / 3600, 1) if pace > 0 else None
 
     def figures(self) -> dict[str, Any]:

@@ -1,16 +1,14 @@
-"""A change of the asset model: what differs, and the chunks in which it travels to every shard."""
+"""A change of the asset model: the chunks in which it travels to every shard."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 import numpy as np
 
 from millrace.accounting import tag_hash
-from millrace.assets.dump import dump as dump
 from millrace.assets.tag import AssetModel, SourceModel, TagModel
 from millrace.protocols.control import ModelChunk
 from millrace.stream.contract import shard_of
@@ -19,38 +17,6 @@ CHUNK_BYTES_MAX: Final = 400_000
 """Well under a stream record's bound: magic, key and framing come on top."""
 
 _encoder = msgspec.msgpack.Encoder()
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """What a new model changes; paths, sorted. `moved`: another source, so another tag to the stores."""
-
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    changed: tuple[str, ...]
-    moved: tuple[str, ...]
-    sources_changed: tuple[str, ...]
-
-    @property
-    def empty(self) -> bool:
-        return not (self.added or self.removed or self.changed or self.moved or self.sources_changed)
-
-
-def difference(old: AssetModel, new: AssetModel) -> Difference:
-    """What is other in `new`."""
-    before = {tag.path: tag for tag in old.tags}
-    after = {tag.path: tag for tag in new.tags}
-    both = [path for path in after if path in before and after[path] != before[path]]
-    moved = {path for path in both if after[path].source != before[path].source}
-    sources = {source.name: source for source in old.sources}
-    others = [source.name for source in new.sources if sources.get(source.name) != source]
-    return Difference(
-        added=tuple(sorted(after.keys() - before.keys())),
-        removed=tuple(sorted(before.keys() - after.keys())),
-        changed=tuple(sorted(path for path in both if path not in moved)),
-        moved=tuple(sorted(moved)),
-        sources_changed=tuple(sorted({*others, *(sources.keys() - {s.name for s in new.sources})})),
-    )
 
 
 def chunks(

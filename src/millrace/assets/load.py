@@ -50,6 +50,13 @@ def model_of(tags: Collection[TagModel], sources: dict[str, SourceModel] | None 
     )
 
 
+def extended(model: AssetModel, more: AssetModel) -> AssetModel:
+    """The model with the sources and tags of another; where both know one, `more` has the last word."""
+    tags = {tag.path: tag for tag in (*model.tags, *more.tags)}
+    sources = {source.name: source for source in (*model.sources, *more.sources)}
+    return model_of(list(tags.values()), sources)
+
+
 def _text(path: Path, mistakes: Mistakes) -> str:
     try:
         size = path.stat().st_size

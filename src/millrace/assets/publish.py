@@ -7,12 +7,14 @@ appends it again, and a shard that has it already ignores it (a lower or equal n
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 import psycopg
 
 from millrace.assets.change import chunks
+from millrace.assets.load import extended
 from millrace.assets.tag import CLASSES, KINDS, AssetModel
 from millrace.errors import StoreUnavailable
 from millrace.names import TABLE_MODEL_CHANGE
@@ -36,16 +38,33 @@ def publish(postgres_url: str, stream: Stream, model: AssetModel, *, made_by: st
 
     StoreUnavailable or StreamUnavailable: try again, nothing is half done for good.
     """
-    data = msgspec.msgpack.encode(model)
-    digest = hashlib.sha256(data).hexdigest()
+    return _put_in_force(postgres_url, stream, lambda _: model, made_by)
+
+
+def extend(postgres_url: str, stream: Stream, more: AssetModel, *, made_by: str = "") -> int:
+    """Like `publish`, of the model in force with these sources and tags added: what it says of others stays."""
+    return _put_in_force(
+        postgres_url, stream, lambda connection: extended(_in_force(connection), more), made_by
+    )
+
+
+def _put_in_force(
+    postgres_url: str,
+    stream: Stream,
+    wanted: Callable[[psycopg.Connection[Any]], AssetModel],
+    made_by: str,
+) -> int:
+    """Under the lock, so that nobody's change falls between what is in force and what follows it."""
     try:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
-            number, appended = _numbered(connection, model, data, digest, made_by)
+            model = wanted(connection)
+            number, appended = _numbered(connection, model, made_by)
             if not appended:
                 append(stream, model, number)
                 connection.execute(
-                    f"UPDATE {TABLE_MODEL_CHANGE} SET appended = true WHERE number = %s", (number,)  # nosec B608
+                    f"UPDATE {TABLE_MODEL_CHANGE} SET appended = true WHERE number = %s",
+                    (number,),  # nosec B608
                 )
             return number
     except psycopg.OperationalError as error:
@@ -58,11 +77,21 @@ def append(stream: Stream, model: AssetModel, number: int) -> None:
         stream.append([Entry(shard, PARTITION_KEY, control.encode(part)) for part in parts])
 
 
-def _numbered(
-    connection: psycopg.Connection[Any], model: AssetModel, data: bytes, digest: str, made_by: str
-) -> tuple[int, bool]:
+def _in_force(connection: psycopg.Connection[Any]) -> AssetModel:
+    """The newest change's model; an empty one before the first change."""
+    newest = connection.execute(
+        f"SELECT model FROM {TABLE_MODEL_CHANGE} ORDER BY number DESC LIMIT 1"  # nosec B608
+    ).fetchone()
+    if newest is None:
+        return AssetModel(sources=(), tags=())
+    return msgspec.msgpack.decode(newest[0], type=AssetModel)
+
+
+def _numbered(connection: psycopg.Connection[Any], model: AssetModel, made_by: str) -> tuple[int, bool]:
     """The newest change's number and whether every shard has it; a new one unless it is this model
     already."""
+    data = msgspec.msgpack.encode(model)
+    digest = hashlib.sha256(data).hexdigest()
     newest = connection.execute(
         f"SELECT number, appended, sha256 FROM {TABLE_MODEL_CHANGE} ORDER BY number DESC LIMIT 1"  # nosec B608
     ).fetchone()

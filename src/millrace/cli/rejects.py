@@ -14,27 +14,30 @@ TAG_WIDTH = 60
 def rejects(
     home: HomeOption = None,
     reason: Annotated[
-        str | None, typer.Option(help="Only these, e.g. out_of_range.", show_default=False)
+        str | None, typer.Option(help="Only with this reason, e.g. out_of_range.", show_default=False)
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Only of this source.", show_default=False)] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Only of this gateway or device.", show_default=False)
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 50,
     replay: Annotated[
-        bool, typer.Option("--replay", help="Send the chosen ones again; twice is once.")
+        bool,
+        typer.Option(
+            "--replay", help="Send those that --reason and --source name again; each is sent once, ever."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Readings that were not accepted, each with its reason; --replay sends them again after the cause is
-    mended.
+    """List readings that were refused; send them again.
+
+    Newest first, each with its reason. Mend the cause (the asset model, say), then --replay sends them again.
     """
     api = Api.of(home)
     if replay:
-        chosen = {"reason": reason, "source": source, "limit": limit}
-        told = api.post(
-            "/v1/rejects/replay", {name: value for name, value in chosen.items() if value is not None}
-        )
-    else:
-        told = api.get("/v1/rejects", reason=reason, source=source, limit=limit)
-    if as_json or replay:
+        _replay(api, {"reason": reason, "source": source, "limit": limit}, as_json=as_json)
+        return
+    told = api.get("/v1/rejects", reason=reason, source=source, limit=limit)
+    if as_json:
         print_json(told)
         return
     for row in told["rejects"]:
@@ -45,3 +48,16 @@ def rejects(
     elif told.get("next_cursor"):
         counts = ", ".join(f"{name} {count:,}" for name, count in told["counts"].items())
         typer.echo(f"… and more (--limit); all in all: {counts}")
+
+
+def _replay(api: Api, chosen: dict[str, str | int | None], *, as_json: bool) -> None:
+    wanted = {name: value for name, value in chosen.items() if value is not None}
+    told = api.post("/v1/rejects/replay", wanted)
+    if as_json:
+        print_json(told)
+    elif told["rejects"]:
+        typer.echo(
+            f"sent {told['rejects']:,} rejects again; what is refused once more is in the quarantine again"
+        )
+    else:
+        typer.echo("nothing to send again: none fits, or all of them were sent before")

@@ -10,34 +10,62 @@ from typing import Annotated
 
 import typer
 
-from millrace.cli.platform import HomeOption, running
+from millrace.cli.platform import HomeOption, JsonOption, print_json, running
+from millrace.cli.times import iso
+from millrace.errors import SettingError
 
 
 def simulate(
     home: HomeOption = None,
     fault: Annotated[
-        str, typer.Option(help="Break something now: pump, press, oven, …, or a kind: drift, stuck, …")
+        str,
+        typer.Option(
+            help="Break a machine of the plant that runs: pump, press, oven, robot, conveyor, compressor, gateway; "
+            "or, with --equipment, a kind of fault: spike, drift, stuck, step, dropout, …",
+            show_default=False,
+        ),
     ] = "",
     equipment: Annotated[
-        str, typer.Option(help="What to break: a path or a pattern, e.g. acme/lyon/*/pump-03.")
+        str,
+        typer.Option(
+            help="What to break: a path or a pattern, e.g. acme/lyon/*/pump-03. Else the plant's first such machine.",
+            show_default=False,
+        ),
     ] = "",
     duration_s: Annotated[
-        float | None, typer.Option("--duration-s", min=0.1, help="How long it lasts.", show_default=False)
+        float | None,
+        typer.Option(
+            "--duration-s", min=0.1, help="How long it lasts (one to three minutes).", show_default=False
+        ),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Mend everything that was broken before.")] = False,
     scenario: Annotated[
-        Path | None, typer.Option(help="Run a scenario file (docs/scenarios.md).", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Run a plant as this file describes it (docs/scenarios.md) until Ctrl-C.", show_default=False
+        ),
     ] = None,
-    arguments: Annotated[list[str] | None, typer.Argument(help="Handed on to the plant, after --.")] = None,
+    as_json: JsonOption = False,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(help="For the plant itself, after --, e.g. -- --tags 500.", show_default=False),
+    ] = None,
 ) -> None:
-    """Break something in the plant that runs, or run a plant or a scenario against the running platform.
+    """Break machines of the simulated plant, or run a plant.
+
+    --fault and --clear speak to the plant that runs (`millrace up --simulate` starts one). Without them a
+    plant is run against the running platform, until Ctrl-C.
 
     Detectors learn a tag first, for 60 to 200 readings: a fault in a plant's first minutes is not seen.
     """
     settings, endpoints = running(home)
     if fault or clear:
-        _order(settings.home, fault, equipment, duration_s, clear=clear)
+        _order(settings.home, fault, equipment, duration_s, clear=clear, as_json=as_json)
         return
+    if as_json:
+        raise SettingError(
+            "--json", got="neither --fault nor --clear", want="one of them: a plant prints its log"
+        )
     from millrace.local.processes import environment
 
     more = ["--scenario", str(scenario)] if scenario else []
@@ -46,16 +74,21 @@ def simulate(
     raise typer.Exit(subprocess.run(command, env=environ, check=False).returncode)
 
 
-def _order(home: Path, fault: str, equipment: str, duration_s: float | None, *, clear: bool) -> None:
+def _order(
+    home: Path, fault: str, equipment: str, duration_s: float | None, *, clear: bool, as_json: bool
+) -> None:
     """Tell the running plant, and say what it struck."""
     from millrace.devices.commands import Command, order, orders_of
 
     faults = orders_of(fault, equipment=equipment, duration_s=duration_s) if fault else ()
     answer = order(home, Command(faults=faults, clear=clear))
+    if as_json:
+        import msgspec
+
+        print_json({"cleared": clear, "struck": msgspec.to_builtins(answer.struck)})
+        return
     if clear:
         typer.echo("everything that was broken is mended")
     for struck in answer.struck:
-        seconds = (struck.end_us - struck.start_us) / 1e6
-        typer.echo(
-            f"{struck.kind} for {seconds:g} s on {', '.join(struck.tags[:5])}{' …' * (len(struck.tags) > 5)}"
-        )
+        tags = ", ".join(struck.tags[:5]) + " …" * (len(struck.tags) > 5)
+        typer.echo(f"{struck.kind} from {iso(struck.start_us)} to {iso(struck.end_us)} on {tags}")

@@ -33,7 +33,7 @@ def gigabytes(value: float | None) -> str:
 
 def hours(value: float | None) -> str:
     if value is None:
-        return "not growing"
+        return "no estimate yet"
     return f"{value / 24:.0f} days left" if value > 72 else f"{value:.0f} h left"
 
 

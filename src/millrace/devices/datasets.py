@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +21,9 @@ import numpy as np
 from millrace.batch import F64, I64, Bool
 from millrace.clock import SECOND_US
 from millrace.errors import SettingError
-from millrace.names import ENV_DATA_DIR
 
 FILE_BYTES_MAX: Final = 500_000_000
 LABEL_COLUMNS: Final = ("anomaly", "changepoint")
-DATA_NEAR_CHECKOUT: Final = Path("../shared/data")
 
 UNITS: Final = {
     "accelerometer1rms": "g",
@@ -54,20 +52,6 @@ class Dataset:
     @property
     def duration_us(self) -> int:
         return int(self.ts_us[-1] - self.ts_us[0])
-
-
-def data_folder(environ: Mapping[str, str], beside: Path = DATA_NEAR_CHECKOUT) -> Path:
-    """Where the datasets are: `MILLRACE_DATA_DIR`, else beside the checkout; SettingError says what to
-    fetch."""
-    named = environ.get(ENV_DATA_DIR)
-    folder = Path(named) if named else beside
-    if not folder.is_dir():
-        raise SettingError(
-            ENV_DATA_DIR,
-            got=f"{folder}, which is no folder",
-            want="a folder with `skab/` (repository waico/SKAB) or `nab/` (numenta/NAB); clone them",
-        )
-    return folder
 
 
 def read_dataset(path: Path) -> Dataset:

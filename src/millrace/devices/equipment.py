@@ -218,8 +218,6 @@ COMPRESSOR: Final = Machine(
     ),
 )  # fmt: skip
 
-MACHINES: Final = {machine.name: machine for machine in (PRESS, PUMP, OVEN, ROBOT, CONVEYOR, COMPRESSOR)}
-
 AREAS: Final[dict[str, tuple[Machine, ...]]] = {
     "press-shop": (PRESS, ROBOT, PRESS, CONVEYOR),
     "utilities": (PUMP, PUMP, COMPRESSOR, PUMP),

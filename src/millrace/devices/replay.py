@@ -2,7 +2,7 @@
 
 Faster than life, readings cannot keep their spacing and also carry the time at which they are sent: their
 times are shifted so that the last one is *now* when it leaves, and the earlier ones lie in the past, never
-ahead. A dataset that is longer than the platform takes as past (30 days) is read with a smaller spacing:
+ahead. A dataset that is longer than the platform takes as past (`past_max_us`) is read with a smaller spacing:
 `spacing` 0.01 makes five minutes three seconds.
 """
 
@@ -24,6 +24,8 @@ from millrace.devices.simulator import Send
 from millrace.errors import SettingError
 
 PREFIX: Final = "acme/datasets/replay"
+SILENCE_US: Final = 365 * DAY_US
+"""A recording ends: that is no dead sensor, so nobody is called."""
 STEP_S: Final = 0.05
 ROWS_A_STEP_MAX: Final = 5_000
 
@@ -55,8 +57,8 @@ class Replay:
         oldest_us = int(self.leave_us[0] - self.ts_us[0])
         if oldest_us > self.past_max_us and not self.original_times:
             fitting = 0.9 * self.past_max_us / oldest_us * self.spacing
-            want = f"at most {self.past_max_us / DAY_US:g} days; give a spacing of {fitting:.2g}, say"
-            raise SettingError("replay", got=f"a first reading {oldest_us / DAY_US:.0f} days old", want=want)
+            want = f"at most {_days(self.past_max_us)} (MILLRACE_PAST_MAX_S); give a spacing of {fitting:.2g}, say"
+            raise SettingError("replay", got=f"a first reading {_days(oldest_us)} old", want=want)
 
     @property
     def source(self) -> str:
@@ -77,12 +79,20 @@ class Replay:
                 source=self.source,
                 unit=UNITS.get(signal, "1"),
                 period_us=period_us,
+                silence_us=SILENCE_US,
                 data_class="critical",
             )
             for path, signal in zip(self.tags, self.dataset.signals, strict=True)
         ]
-        known = SourceModel(name=self.source, description=f"replay of {self.dataset.name}")
+        known = SourceModel(
+            name=self.source, silence_us=SILENCE_US, description=f"replay of {self.dataset.name}"
+        )
         return model_of(tags, {self.source: known})
+
+    @property
+    def too_old_rows(self) -> int:
+        """Rows with times so long before they are sent that the platform will refuse them."""
+        return int(np.count_nonzero(self.leave_us - self.ts_us > self.past_max_us))
 
     @property
     def ends_us(self) -> int:
@@ -112,6 +122,10 @@ class Replay:
         ends_us = self.start_us + since_us[-1] / max(self.speed, 1.0)
         first_us = ends_us - since_us[-1] if self.speed > 1.0 else float(self.start_us)
         return round(first_us) + np.round(since_us).astype(np.int64)
+
+
+def _days(span_us: int) -> str:
+    return f"{span_us / DAY_US:.3g} days"
 
 
 @dataclass(slots=True)

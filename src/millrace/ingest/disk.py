@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +14,8 @@ FREE_PACE_S: Final = 0.25
 """Pace of the question for free space: one system call."""
 FOLDER_PACE_S: Final = 5.0
 """Pace of adding up the data folder: a walk over its files."""
-FILES_MAX: Final = 200_000
-"""Files looked at in one walk."""
+FILES_A_LOOK: Final = 20_000
+"""Files looked at before the free space is asked for again (0.1 s); a larger folder takes several looks."""
 
 
 class DiskGuard:
@@ -25,6 +27,7 @@ class DiskGuard:
         self._folder_max_bytes = folder_max_bytes
         self._clock = clock
         self._free_at_s = self._folder_at_s = float("-inf")
+        self._walk: Walk | None = None
         self.free_bytes = 0
         self.folder_bytes = 0
 
@@ -49,27 +52,42 @@ class DiskGuard:
             self._free_at_s = now_s
             state = os.statvfs(self._folder)
             self.free_bytes = state.f_bavail * state.f_frsize
-        if now_s - self._folder_at_s >= FOLDER_PACE_S:
+        if self._walk is None and now_s - self._folder_at_s >= FOLDER_PACE_S:
             self._folder_at_s = now_s
-            self.folder_bytes = bytes_under(self._folder)
+            self._walk = Walk(self._folder)
+        if self._walk is not None and self._walk.step(FILES_A_LOOK):
+            self.folder_bytes, self._walk = self._walk.bytes, None
 
 
-def bytes_under(folder: Path) -> int:
-    """Bytes that a folder's files take on the disk; what vanishes meanwhile counts as nothing."""
-    total = files = 0
+class Walk:
+    """Adds up a folder in steps, all of it: a count that stopped somewhere would never reach the bound."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bytes = 0
+        self._sizes = sizes_under(folder)
+
+    def step(self, files_max: int) -> bool:
+        """Go on with the next files; whether there were no more."""
+        files = 0
+        for size in islice(self._sizes, files_max):
+            files += 1
+            self.bytes += size
+        return files < files_max
+
+
+def sizes_under(folder: Path) -> Iterator[int]:
+    """Bytes that each of a folder's files takes on the disk; what vanishes meanwhile counts as nothing."""
     waiting = [os.fspath(folder)]
-    while waiting and files < FILES_MAX:
+    while waiting:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
-                    files += 1
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
                     else:
-                        total += _bytes_of(entry)
+                        yield _bytes_of(entry)
         except OSError:
             continue
-    return total
 
 
 def _bytes_of(entry: os.DirEntry[str]) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -140,16 +140,6 @@ class Producer:
         if count >= self._readings_max or room - count < count:
             self._wake.set()
         return count
-
-    def send_many(self, batches: Iterable[tuple[str, Sequence[str] | U32, I64, F64, U8 | None]]) -> int:
-        """Readings taken of several sources; stops at the first batch that was not taken whole."""
-        total = 0
-        for source, tags, ts_us, value, quality in batches:
-            taken = self.send(source, tags, ts_us, value, quality)
-            total += taken
-            if taken < len(ts_us):
-                break
-        return total
 
     @property
     def buffered_bytes(self) -> int:

@@ -17,7 +17,6 @@ QUARANTINE = "quarantine"
 
 LISTED = "listed"
 RETIRED = "retired"  # replaced by a compacted file; still there for queries under way
-SHIPPED = "shipped"  # listed, and a copy is in the remote archive
 
 
 @dataclass(frozen=True, slots=True)

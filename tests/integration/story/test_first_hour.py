@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -15,8 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from millrace.devices.datasets import data_folder
-from millrace.errors import SettingError
+from tests.labelled_datasets import dataset_file
 from tests.simulation.real_platform import Platform, free_port
 
 TAGS = 200
@@ -98,12 +96,7 @@ class TestFirstHour:
         assert time.time() - newest["ts_us"] / 1e6 < 30
 
     def test_a_dataset_replays_as_if_live(self, platform: Platform) -> None:
-        try:
-            file = data_folder(os.environ) / "skab" / "data" / "valve1" / "0.csv"
-        except SettingError as error:
-            pytest.skip(str(error))
-        if not file.exists():
-            pytest.skip(f"{file} is not there")
+        file = dataset_file("skab/data/valve1/0.csv")
         out = said(platform, "replay", str(file), "--spacing", "0.01")
         first_tag = out.split("first tag ")[1].split()[0]
         with platform.client() as api:

@@ -87,7 +87,7 @@ def test_a_hundred_random_kills_lose_nothing_and_quarantine_nothing(
     for _ in range(100):
         time.sleep(rng.uniform(0.1, 1.2))
         strike(platform, "api" if rng.random() < 0.1 else rng.choice(WORKERS))
-        if rng.random() < 0.2:  # let it come to itself now and then
+        if rng.random() < 0.2:  # let it come to itself now and then, so that some kills strike it at work
             time.sleep(2.0)
     assert len(platform.killed) == 100
     time.sleep(5)

@@ -195,15 +195,6 @@ def test_offering_an_output_twice_adds_no_rows(open_sink: OpenSink, manifest: Me
     assert [s.rows for s in manifest.listed()] == [10]
 
 
-def test_raw_since_gives_what_is_not_listed(open_sink: OpenSink) -> None:
-    sink = open_sink()
-    sink.write([output(1, some_rows(10), tags=TAGS, mark=1), output(2, some_rows(7, 50))])
-    raw = sink.raw_since(0)
-    assert raw.archived == 1
-    assert raw.rows["ts_us"].tolist() == some_rows(7, 50)["ts_us"].tolist()
-    assert [raw.tags[i][0] for i in raw.tag[:5]] == [tag.path for tag in TAGS]
-
-
 def test_a_slot_that_changes_its_tag_keeps_older_rows_under_the_old_name(
     open_sink: OpenSink, manifest: MemoryManifest, tmp_path: Path
 ) -> None:

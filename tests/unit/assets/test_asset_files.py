@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.assets.dump import dump, dump_csv, dump_yaml
 from millrace.assets.duration import duration_us, shown
 from millrace.assets.load import load, model_of
 from millrace.assets.tag import AssetModel, SourceModel, TagModel
 from millrace.errors import AssetModelError
+from tests.unit.assets.model_writing import dump, dump_csv, dump_yaml
 
 HIERARCHY = """\
 version: 1

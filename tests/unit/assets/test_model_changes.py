@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millrace.assets.change import CHUNK_BYTES_MAX, chunks, difference
-from millrace.assets.load import model_of
+from millrace.assets.change import CHUNK_BYTES_MAX, chunks
+from millrace.assets.load import extended, model_of
 from millrace.assets.tag import AssetModel, SourceModel, TagModel
 from millrace.batch import RECORD_BYTES_MAX
 from millrace.protocols import control
@@ -53,21 +53,16 @@ def test_a_chunk_survives_its_journey() -> None:
             assert control.decode(control.encode(part)) == part
 
 
-def test_the_difference_names_what_was_added_removed_changed_and_moved() -> None:
-    old = model_of([tag(1, "a"), tag(2, "a"), tag(3, "a"), tag(4, "b")])
-    new = model_of([tag(1, "a"), tag(2, "a", high=5.0), tag(3, "b"), tag(5, "c")])
-    found = difference(old, new)
-    assert found.added == ("a/b/c/d/e/t5",)
-    assert found.removed == ("a/b/c/d/e/t4",)
-    assert found.changed == ("a/b/c/d/e/t2",)
-    assert found.moved == ("a/b/c/d/e/t3",)
-    assert found.sources_changed == ("c",)
-    assert not found.empty
-    assert difference(old, old).empty
-
-
-def test_a_source_that_is_described_otherwise_is_a_change() -> None:
-    tags = [tag(1, "a")]
-    old = AssetModel(sources=(SourceModel(name="a"),), tags=tuple(tags))
-    new = AssetModel(sources=(SourceModel(name="a", silence_us=5_000_000),), tags=tuple(tags))
-    assert difference(old, new).sources_changed == ("a",)
+def test_a_model_is_extended_by_what_another_knows_and_nothing_of_it_is_lost() -> None:
+    old = AssetModel(
+        sources=(SourceModel(name="a", silence_us=5), SourceModel(name="b", silence_us=6)),
+        tags=(tag(1, "a"), tag(2, "b", high=5.0)),
+    )
+    more = AssetModel(
+        sources=(SourceModel(name="b", silence_us=7), SourceModel(name="c")),
+        tags=(tag(2, "b", high=9.0), tag(3, "c")),
+    )
+    assert extended(old, more) == AssetModel(
+        sources=(SourceModel(name="a", silence_us=5), *more.sources), tags=(tag(1, "a"), *more.tags)
+    )
+    assert extended(old, AssetModel(sources=(), tags=())) == old

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,7 +12,19 @@ from typer.testing import CliRunner
 
 from millrace.cli import app
 
-VERBS = ["up", "simulate", "send", "model", "replay", "stats", "verify", "rejects", "doctor", "bench", "reset"]
+VERBS = [
+    "up",
+    "simulate",
+    "send",
+    "model",
+    "replay",
+    "stats",
+    "verify",
+    "rejects",
+    "doctor",
+    "bench",
+    "reset",
+]
 HEAVY = ("numba", "pyarrow", "psycopg", "httpx", "fastapi", "structlog", "prometheus_client", "numpy")
 
 
@@ -28,6 +41,10 @@ def test_help_lists_every_verb() -> None:
     assert re.findall(r"^  (\w+)  ", said, re.MULTILINE) == VERBS
 
 
+def test_no_verb_is_cut_off_in_the_list() -> None:
+    assert not re.search(r"^  \w.*\.\.\.$", millrace("--help").stdout, re.MULTILINE)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_says_what_it_does(verb: str) -> None:
     result = CliRunner().invoke(app, [verb, "--help"])
@@ -35,7 +52,9 @@ def test_every_verb_says_what_it_does(verb: str) -> None:
     assert len(result.output) > 200
 
 
-@pytest.mark.parametrize("verb", ["send", "stats", "verify", "rejects", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["send", "model", "replay", "simulate", "stats", "verify", "rejects", "doctor", "bench"]
+)
 def test_a_script_can_ask_for_json(verb: str) -> None:
     assert "--json" in CliRunner().invoke(app, [verb, "--help"]).output
 
@@ -49,9 +68,10 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("verb", ["stats", "verify", "rejects", "simulate"])
+@pytest.mark.parametrize("verb", ["stats", "verify", "rejects", "simulate", "replay"])
 def test_without_a_platform_a_verb_says_how_to_start_one(tmp_path: Path, verb: str) -> None:
-    done = millrace(verb, MILLRACE_HOME=str(tmp_path / "home"))
+    file = ["recording.csv"] if verb == "replay" else []
+    done = millrace(verb, *file, MILLRACE_HOME=str(tmp_path / "home"))
     assert done.returncode == 2
     assert "millrace up" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -93,6 +113,24 @@ def test_the_doctor_names_what_it_looked_at(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()  # it only looks
 
 
-def test_the_benchmarks_are_listed() -> None:
-    assert CliRunner().invoke(app, ["bench"]).exit_code == 0
+def test_the_benchmarks_are_listed_with_what_each_measures() -> None:
+    said = CliRunner().invoke(app, ["bench"]).output
+    assert re.search(r"^micro\.decode +Bytes per reading", said, re.MULTILINE)
+    listed = json.loads(CliRunner().invoke(app, ["bench", "--json"]).output)
+    assert {"micro.decode", "pipeline.plant"} <= {one["name"] for one in listed}
+    assert all(one["title"] for one in listed)
     assert "no benchmark is called" in millrace("bench", "nothing-like-it").stderr
+
+
+def test_a_benchmark_that_prints_no_json_says_which_do() -> None:
+    done = millrace("bench", "--json", "micro.kernels")
+    assert done.returncode == 2
+    assert "wanted one of micro.decode" in done.stderr
+
+
+def test_a_benchmark_runs_and_its_figures_are_json_for_a_script() -> None:
+    done = millrace("bench", "--json", "micro.decode")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["format"] for line in lines} >= {"frame", "ndjson"}
+    assert all(line["decode_us"] > 0 for line in lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,11 @@ import pytest
 
 from millrace.batch import QUALITY_BAD
 from millrace.clock import DAY_US, SECOND_US, HandClock
-from millrace.devices.datasets import data_folder, read_dataset
+from millrace.devices.datasets import read_dataset
 from millrace.devices.plant import SourceReadings
 from millrace.devices.replay import Replay, run
 from millrace.errors import SettingError
+from tests.labelled_datasets import dataset_file
 
 START_US = 1_767_600_000_000_000
 RIG = """\
@@ -81,10 +81,22 @@ def test_a_dataset_longer_than_the_platform_takes_asks_for_a_smaller_spacing(tmp
     path = tmp_path / "long.csv"
     path.write_text("timestamp,value\n2013-12-02 21:15:00,1\n2014-03-02 21:15:00,2\n")
     dataset = read_dataset(path)
-    with pytest.raises(SettingError, match=r"90 days old', wanted at most 30 days; give a spacing of 0\.3"):
+    with pytest.raises(
+        SettingError, match=r"90 days old', wanted at most 30 days .*; give a spacing of 0\.3"
+    ):
         Replay(dataset, START_US, speed=1e6)
     replay = Replay(dataset, START_US, speed=1e6, spacing=0.3)
     assert int(replay.ts_us[-1] - replay.ts_us[0]) == pytest.approx(27 * DAY_US)
+
+
+def test_how_far_back_is_the_platforms_own_bound(rig: Path) -> None:
+    dataset = read_dataset(rig)
+    with pytest.raises(SettingError, match=r"MILLRACE_PAST_MAX_S.*spacing of 0\.41"):
+        Replay(dataset, START_US, speed=1e6, past_max_us=round(5.5 * SECOND_US))
+    bound_us = START_US - int(dataset.ts_us[0]) + round(1.5 * SECOND_US)
+    slow = Replay(dataset, START_US, speed=0.5, original_times=True, past_max_us=bound_us)
+    assert slow.too_old_rows == 2  # at half speed a row leaves as much later again as it was recorded later
+    assert Replay(dataset, START_US).too_old_rows == 0
 
 
 def test_every_row_is_sent_once_when_its_time_has_come_also_through_a_full_buffer(rig: Path) -> None:
@@ -121,9 +133,11 @@ def test_the_model_of_a_dataset_names_its_units(rig: Path) -> None:
     assert {tag.period_us for tag in model.tags} == {SECOND_US}
 
 
-def test_a_missing_data_folder_says_what_to_fetch(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="waico/SKAB"):
-        data_folder({"MILLRACE_DATA_DIR": str(tmp_path / "none")})
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        SettingError, match=r"none\.csv: found 'No such file or directory', wanted a CSV file"
+    ):
+        read_dataset(tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize(
@@ -135,12 +149,7 @@ def test_a_missing_data_folder_says_what_to_fetch(tmp_path: Path) -> None:
     ],
 )
 def test_the_published_files_are_read_as_they_are(path: str, rows: int, signals: int) -> None:
-    try:
-        file = data_folder(os.environ) / path
-    except SettingError as error:
-        pytest.skip(str(error))
-    if not file.exists():
-        pytest.skip(f"{file} is not there: fetch SKAB (waico/SKAB) and NAB (numenta/NAB)")
+    file = dataset_file(path)
     dataset = read_dataset(file)
     assert dataset.values.shape == (rows, signals)
     assert (np.diff(dataset.ts_us) >= 0).all()

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from millrace.batch import Frame, Incarnation
-from millrace.clock import EdgeClock
+from millrace.clock import EdgeClock, HandClock
 from millrace.errors import StreamUnavailable
+from millrace.ingest import disk as disk_of
 from millrace.ingest.body import FRAME_TYPE, Body
-from millrace.ingest.disk import DiskGuard, bytes_under
+from millrace.ingest.disk import DiskGuard, sizes_under
 from millrace.ingest.door import Accepted, Door
 from millrace.ingest.refusal import Refusal
 from millrace.protocols import control
@@ -361,11 +362,30 @@ def test_a_nearly_full_disk_is_429_until_there_is_room(tmp_path: Path) -> None:
 def test_the_data_folder_has_a_bound(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "file").write_bytes(bytes(1_000_000))
-    assert 1_000_000 <= bytes_under(tmp_path) < 1_100_000
+    assert 1_000_000 <= sum(sizes_under(tmp_path)) < 1_100_000
     full = DiskGuard(tmp_path, free_min_bytes=1, folder_max_bytes=1_000_000, clock=EdgeClock())
     assert "MILLRACE_DISK_MAX" in full.check()
     roomy = DiskGuard(tmp_path, free_min_bytes=1, folder_max_bytes=10_000_000, clock=EdgeClock())
     assert roomy.check() == ""
+
+
+def test_a_folder_of_many_files_is_added_up_whole_over_several_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_of, "FILES_A_LOOK", 4)
+    for number in range(30):
+        folder = tmp_path / f"{number % 3}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}").write_bytes(bytes(4096))
+    clock = HandClock(0)
+    guard = DiskGuard(tmp_path, free_min_bytes=1, folder_max_bytes=30 * 4096, clock=clock)
+    said = [guard.check() for _ in range(8)]
+    assert said[:7] == [""] * 7  # not before all is known
+    assert "MILLRACE_DISK_MAX" in said[7]
+    for file in (tmp_path / "0").iterdir():
+        file.unlink()
+    clock.sleep(disk_of.FOLDER_PACE_S)
+    assert [guard.check() for _ in range(6)][-1] == ""
 
 
 def test_one_source_more_than_may_send_is_turned_away() -> None:

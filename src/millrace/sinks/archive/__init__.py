@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from millrace.sinks.archive.sink import ArchiveSink, UnlistedReadings
+from millrace.sinks.archive.sink import ArchiveSink
 
-__all__ = ["ArchiveSink", "UnlistedReadings"]
+__all__ = ["ArchiveSink"]

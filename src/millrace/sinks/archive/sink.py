@@ -10,12 +10,11 @@ memory, and it is tried again later.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
 from millrace import telemetry
-from millrace.batch import I32, Output, Rows, TagInfo
+from millrace.batch import Output, TagInfo
 from millrace.clock import Clock
 from millrace.durable import DISK, Disk
 from millrace.errors import MillraceError, OwnershipLost, StoreUnavailable
@@ -33,19 +32,6 @@ UPKEEP_STEP_S = 1.0
 UPKEEP_IDLE_S = 30.0
 
 log = telemetry.logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class UnlistedReadings:
-    """Readings that no listed segment holds yet, in order of arrival; every one lies after `archived`.
-
-    `tags` are (path, source), `tag` (n,) indexes them, `rows` (n,) are READING.
-    """
-
-    archived: int
-    tags: list[tuple[str, str]]
-    tag: I32
-    rows: Rows
 
 
 class ArchiveSink:
@@ -157,22 +143,6 @@ class ArchiveSink:
     def failure(self) -> str:
         """Why segments are not being listed at the moment, in words; empty when all is well."""
         return "; ".join(buffer.failure for buffer in list(self._shards.values()) if buffer.failure)
-
-    def buffered_rows(self, shard: int) -> int:
-        """Rows taken and not listed yet."""
-        with self._lock:
-            return self._shards[shard].weight_rows
-
-    def raw_since(self, shard: int) -> UnlistedReadings:
-        """Readings that no listed segment holds yet: the live window's source after a loss of the cache."""
-        with self._lock:
-            buffer = self._shards[shard]
-            whole = Part(0, 0, 0)
-            for part in [*buffer.closed, *([buffer.open] if buffer.open else [])]:
-                whole.rows += part.rows
-                whole.tag += part.tag
-            tag, rows = whole.readings()
-            return UnlistedReadings(buffer.archived, list(buffer.table.tags), tag, rows)
 
     # --- writing and listing ---------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ writes for a shard compares it, so an owner that was stopped past its lease and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -267,8 +267,3 @@ class Owners:
         """Records up to there were processed after all."""
         with self._connection.transaction() as cursor:
             cursor.execute("DELETE FROM death WHERE shard = %s AND position <= %s", [shard, up_to])
-
-
-def held_shards(rows: Sequence[ShardRow], owner: str) -> list[int]:
-    """Shards that an owner holds with a lease that has not run out."""
-    return [row.shard for row in rows if row.owner == owner and not row.free]
