@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client at its import
-EXPOSITION_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 REASONS: Final = tuple(reason.name.lower() for reason in Reason if reason is not Reason.OK)
 REFUSALS: Final = (
@@ -103,6 +102,9 @@ SINK_COMMIT_SECONDS = Histogram(
     "sink_commit_seconds", "One transaction or segment.", ["sink"], buckets=LATENCY_BUCKETS_S
 )
 SINK_RETRIES = Counter("sink_retries_total", "Writes that will be tried again.", ["sink"])
+SINK_READINGS_REFUSED = Counter(
+    "sink_readings_refused_total", "Readings that a store refused; the others hold them.", ["reason"]
+)
 SINK_LOSSES = Counter("sink_losses_total", "Fast-path writes given up; the record is elsewhere.", ["sink"])
 LATENCY_VISIBLE_SECONDS = Histogram(
     "latency_visible_seconds", "Receipt to fast path.", buckets=LATENCY_BUCKETS_S
@@ -119,7 +121,8 @@ _REFUSED = {reason: INGEST_REQUESTS_REFUSED.labels(reason) for reason in (*REFUS
 _REJECTED = {reason: PROCESS_READINGS_REJECTED.labels(reason.name.lower()) for reason in Reason if reason}
 _DOOR_REJECTED = {reason: INGEST_READINGS_REJECTED.labels(reason.name.lower()) for reason in Reason if reason}
 
-
+_STORE_REFUSED = SINK_READINGS_REFUSED.labels(Reason.STORE_REFUSED.name.lower())
+_RETRIES = {sink: SINK_RETRIES.labels(sink) for sink in SINKS}
 _COMMIT = {sink: SINK_COMMIT_SECONDS.labels(sink) for sink in SINKS}
 
 
@@ -180,6 +183,16 @@ def archived(rows: int, seconds: float) -> None:
     """Count one listed segment."""
     _COMMIT["archive"].observe(seconds)
     SINK_READINGS_ARCHIVED.inc(rows)
+
+
+def will_retry(sink: str) -> None:
+    """Count one write that a store did not take and that is offered again."""
+    _RETRIES[sink].inc()
+
+
+def store_refused(count: int) -> None:
+    """Count readings that the operational store refused one by one."""
+    _STORE_REFUSED.inc(count)
 
 
 # --- reading them back ----------------------------------------------------------------------------
