@@ -41,13 +41,13 @@ REFUSALS: Final = (
     "lag",
     "queue_full",
     "too_many_sources",
-    "unauthorised",
-    "too_large",
-    "bad_request",
+    "unauthorized",
+    "bad_header",
+    "body_too_large",
     "other",
 )
-"""Why the door answered no to a whole request, beside the reasons of `batch.Reason`; an unknown one is
-`other`.
+"""Why a whole request was answered no, the problem's `code`, beside the reasons of `batch.Reason`; an unknown one is
+`other`. The last four are found before the door is asked.
 """
 
 SINKS: Final = ("postgres", "redis", "archive", "blackhole")
