@@ -153,8 +153,7 @@ def processed(batches: Sequence[tuple[Output, float]]) -> None:
             PROCESS_ANOMALIES_OPENED.inc(int((output.anomalies["kind"] == 0).sum()))
         if len(output.alarms):
             PROCESS_ALARMS_RAISED.inc(int((output.alarms["kind"] == 0).sum()))
-        for parent, position in output.traces:
-            record_span(SPAN_PROCESS, parent, seconds, shard=output.shard, position=position)
+        _trace(SPAN_PROCESS, output, seconds)
 
 
 def _count(counter: Counter, amount: int) -> None:
@@ -175,14 +174,26 @@ def committed(outputs: Sequence[Output], seconds: float, now_us: int) -> None:
     for output in outputs:
         if output.newest_received_us:
             LATENCY_DURABLE_SECONDS.observe(max(0.0, (now_us - output.newest_received_us) / 1e6))
-        for parent, position in output.traces:
-            record_span(SPAN_SINK_POSTGRES, parent, seconds, shard=output.shard, position=position)
+        _trace(SPAN_SINK_POSTGRES, output, seconds)
 
 
-def archived(rows: int, seconds: float) -> None:
-    """Count one listed segment."""
+def archived(shard: int, rows: int, seconds: float, traces: Iterable[tuple[str, int]]) -> None:
+    """Count one listed segment; `traces` are those of the outputs in it."""
     _COMMIT["archive"].observe(seconds)
     SINK_READINGS_ARCHIVED.inc(rows)
+    for parent, position in traces:
+        record_span(SPAN_SINK_ARCHIVE, parent, seconds, shard=shard, position=position)
+
+
+def said_at_once(outputs: Sequence[Output], seconds: float) -> None:
+    """Trace what the fast path was given; whether the real-time store took it is counted in `SINK_LOSSES`."""
+    for output in outputs:
+        _trace(SPAN_SINK_REDIS, output, seconds)
+
+
+def _trace(span_name: str, output: Output, seconds: float) -> None:
+    for parent, position in output.traces:
+        record_span(span_name, parent, seconds, shard=output.shard, position=position)
 
 
 def will_retry(sink: str) -> None:
@@ -301,6 +312,8 @@ def logger(name: str) -> structlog.stdlib.BoundLogger:
 SPAN_INGEST: Final = "ingest"
 SPAN_PROCESS: Final = "process"
 SPAN_SINK_POSTGRES: Final = "sink.postgres"
+SPAN_SINK_REDIS: Final = "sink.redis"
+SPAN_SINK_ARCHIVE: Final = "sink.archive"
 
 _tracer: Any = None
 
