@@ -20,6 +20,7 @@ from millrace import telemetry
 from millrace.api.__main__ import DoorOfBodies
 from millrace.api.dependencies import SentBody
 from millrace.clock import EdgeClock
+from millrace.process.kernels import compile_kernels
 from millrace.settings import Settings
 from millrace.worker import Worker
 
@@ -44,6 +45,7 @@ def worker(platform: Platform, postgres: str, cache: CacheServer, tmp_path: Path
     settings = Settings(
         home=home, shards=SHARDS, postgres_url=postgres, cache_url=cache.url, segment_age_s=1.0
     )
+    compile_kernels()  # as a worker's process does before shards are its own
     worker = Worker(settings, index=0, workers=1, clock=EdgeClock(), stream=platform.stream)
     stopping = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stopping,), daemon=True)
