@@ -121,10 +121,18 @@ def endless(platform: Platform) -> httpx.Response:
     [
         ("unauthorized", 401, lambda it: httpx.post(f"{it.url}/v1/readings", content=b"{}")),
         ("bad_header", 400, lambda it: it.client.post("/v1/readings", headers={"Millrace-Seq": "1"})),
-        ("bad_source", 400, lambda it: it.client.post("/v1/readings", headers={"Millrace-Source": "s" * 129})),
+        (
+            "bad_source",
+            400,
+            lambda it: it.client.post("/v1/readings", headers={"Millrace-Source": "s" * 129}),
+        ),
         ("body_too_large", 413, endless),
         ("record_too_large", 413, lambda it: it.client.post("/v1/readings", content=b"x" * 200_001)),
-        ("unknown_format", 415, lambda it: it.client.post("/v1/readings", headers={"Content-Type": "text/html"})),
+        (
+            "unknown_format",
+            415,
+            lambda it: it.client.post("/v1/readings", headers={"Content-Type": "text/html"}),
+        ),
     ],
 )
 def test_a_request_that_is_refused_whole_is_counted_once_under_its_reason(

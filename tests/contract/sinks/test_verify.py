@@ -253,7 +253,9 @@ def test_readings_that_postgresql_refused_leave_the_count_equal_before_and_behin
     flow: Flow, url: str, query: Query, full: bool
 ) -> None:
     flow.run(1)
-    low = query("SELECT percentile_disc(0.2) WITHIN GROUP (ORDER BY value) FROM reading WHERE value <> 'NaN'")[0][0]
+    low = query(
+        "SELECT percentile_disc(0.2) WITHIN GROUP (ORDER BY value) FROM reading WHERE value <> 'NaN'"
+    )[0][0]
     with psycopg.connect(url, autocommit=True) as connection:
         check = f"ALTER TABLE reading ADD CONSTRAINT mostly CHECK (value > {low} OR ts_us % 3 > 0) NOT VALID"
         connection.execute(check.encode())
