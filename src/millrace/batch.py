@@ -99,6 +99,8 @@ class Reason(IntEnum):
     TOO_MANY_SOURCES = 52
     # whole records
     PROCESSING_FAILED = 60
+    # stores
+    STORE_REFUSED = 70  # PostgreSQL took all but this reading; the archive and the rollups hold it
 
 
 REASON_NAMES: Final[tuple[str, ...]] = tuple(

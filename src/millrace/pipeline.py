@@ -97,7 +97,9 @@ class Pipeline:
         for shard, records in got.items():
             live += self._advance(self._shards.runs[shard], records, processed)
         if live:
+            begin_s = self._clock.monotonic_s()
             self._fast.write(live)  # all shards in one round trip; whoever follows them wakes once
+            telemetry.said_at_once(live, self._clock.monotonic_s() - begin_s)
         if processed:
             telemetry.processed(processed)
         return sum(len(records) for records in got.values())

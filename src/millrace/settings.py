@@ -79,6 +79,10 @@ class Settings(BaseModel):
     """How old a reading may be when it is received."""
     future_max_s: float = Field(5.0, ge=0)
     """How far ahead of its receipt a reading's time may be."""
+    critical_past_max_s: float | None = Field(None, gt=0)
+    """The same bound for tags of class critical; unset: no other than `past_max_s`."""
+    critical_future_max_s: float | None = Field(None, ge=0)
+    """The same bound for tags of class critical; unset: no other than `future_max_s`."""
     rejects_kept_per_minute: int = Field(6_000, ge=0)
     """Rejects kept in PostgreSQL per minute and shard; all are counted, all are in the archive's quarantine files."""
 
@@ -105,6 +109,18 @@ class Settings(BaseModel):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     log_json: bool = False
     """JSON lines instead of readable ones."""
+
+    @property
+    def past_s(self) -> tuple[float, float]:
+        """How old a reading may be, by `DataClass`."""
+        critical = self.critical_past_max_s
+        return self.past_max_s, self.past_max_s if critical is None else critical
+
+    @property
+    def future_s(self) -> tuple[float, float]:
+        """How far ahead of its receipt a reading may be, by `DataClass`."""
+        critical = self.critical_future_max_s
+        return self.future_max_s, self.future_max_s if critical is None else critical
 
     @property
     def logs(self) -> Path:

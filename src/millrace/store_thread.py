@@ -121,23 +121,30 @@ class StoreThread:
                 written = self.sink.write(mine)
             if mine and not written.retry:
                 self._on_written(mine, self._clock.monotonic_s() - begin_s)
-            self.unavailable = "" if not written.retry else "the sink asks for a retry"
             self._taken(outputs, written.retry)
-            return _longer(pause_s) if written.retry else 0.0
+            if written.retry:
+                return self._put_off(pause_s, "the sink asks for a retry")
+            self.unavailable = ""
+            return 0.0
         except OwnershipLost as lost:
             log.warning("ownership_lost", sink=self.sink.name, shard=lost.shard)
             self._forget(lost.shard)
             self._on_lost(lost.shard)
             return 0.0
         except Unavailable as error:
-            if not self.unavailable:
-                log.warning("sink_away", sink=self.sink.name, error=str(error))
-            self.unavailable = str(error)
-            return _longer(pause_s)
+            return self._put_off(pause_s, str(error))
         finally:
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()
+
+    def _put_off(self, pause_s: float, why: str) -> float:
+        """The same again later: said once, counted each time."""
+        if not self.unavailable:
+            log.warning("sink_away", sink=self.sink.name, error=why)
+        self.unavailable = why
+        telemetry.will_retry(self.sink.name)
+        return _longer(pause_s)
 
     def _taken(self, outputs: Sequence[Output], retry: Sequence[Output]) -> None:
         again = {id(output) for output in retry}

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client at its import
-EXPOSITION_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 REASONS: Final = tuple(reason.name.lower() for reason in Reason if reason is not Reason.OK)
 REFUSALS: Final = (
@@ -42,13 +41,13 @@ REFUSALS: Final = (
     "lag",
     "queue_full",
     "too_many_sources",
-    "unauthorised",
-    "too_large",
-    "bad_request",
+    "unauthorized",
+    "bad_header",
+    "body_too_large",
     "other",
 )
-"""Why the door answered no to a whole request, beside the reasons of `batch.Reason`; an unknown one is
-`other`.
+"""Why a whole request was answered no, the problem's `code`, beside the reasons of `batch.Reason`; an unknown one is
+`other`. The last four are found before the door is asked.
 """
 
 SINKS: Final = ("postgres", "redis", "archive", "blackhole")
@@ -108,6 +107,9 @@ SINK_COMMIT_SECONDS = Histogram(
     "sink_commit_seconds", "One transaction or segment.", ["sink"], buckets=LATENCY_BUCKETS_S
 )
 SINK_RETRIES = Counter("sink_retries_total", "Writes that will be tried again.", ["sink"])
+SINK_READINGS_REFUSED = Counter(
+    "sink_readings_refused_total", "Readings that a store refused; the others hold them.", ["reason"]
+)
 SINK_LOSSES = Counter("sink_losses_total", "Fast-path writes given up; the record is elsewhere.", ["sink"])
 LATENCY_VISIBLE_SECONDS = Histogram(
     "latency_visible_seconds", "Receipt to fast path.", buckets=LATENCY_BUCKETS_S
@@ -128,7 +130,8 @@ _REFUSED = {reason: INGEST_REQUESTS_REFUSED.labels(reason) for reason in (*REFUS
 _REJECTED = {reason: PROCESS_READINGS_REJECTED.labels(reason.name.lower()) for reason in Reason if reason}
 _DOOR_REJECTED = {reason: INGEST_READINGS_REJECTED.labels(reason.name.lower()) for reason in Reason if reason}
 
-
+_STORE_REFUSED = SINK_READINGS_REFUSED.labels(Reason.STORE_REFUSED.name.lower())
+_RETRIES = {sink: SINK_RETRIES.labels(sink) for sink in SINKS}
 _COMMIT = {sink: SINK_COMMIT_SECONDS.labels(sink) for sink in SINKS}
 
 
@@ -159,8 +162,7 @@ def processed(batches: Sequence[tuple[Output, float]]) -> None:
             PROCESS_ANOMALIES_OPENED.inc(int((output.anomalies["kind"] == 0).sum()))
         if len(output.alarms):
             PROCESS_ALARMS_RAISED.inc(int((output.alarms["kind"] == 0).sum()))
-        for parent, position in output.traces:
-            record_span(SPAN_PROCESS, parent, seconds, shard=output.shard, position=position)
+        _trace(SPAN_PROCESS, output, seconds)
 
 
 def _count(counter: Counter, amount: int) -> None:
@@ -191,14 +193,36 @@ def committed(outputs: Sequence[Output], seconds: float, now_us: int) -> None:
     for output in outputs:
         if output.newest_received_us:
             LATENCY_DURABLE_SECONDS.observe(max(0.0, (now_us - output.newest_received_us) / 1e6))
-        for parent, position in output.traces:
-            record_span(SPAN_SINK_POSTGRES, parent, seconds, shard=output.shard, position=position)
+        _trace(SPAN_SINK_POSTGRES, output, seconds)
 
 
-def archived(rows: int, seconds: float) -> None:
-    """Count one listed segment."""
+def archived(shard: int, rows: int, seconds: float, traces: Iterable[tuple[str, int]]) -> None:
+    """Count one listed segment; `traces` are those of the outputs in it."""
     _COMMIT["archive"].observe(seconds)
     SINK_READINGS_ARCHIVED.inc(rows)
+    for parent, position in traces:
+        record_span(SPAN_SINK_ARCHIVE, parent, seconds, shard=shard, position=position)
+
+
+def said_at_once(outputs: Sequence[Output], seconds: float) -> None:
+    """Trace what the fast path was given; whether the real-time store took it is counted in `SINK_LOSSES`."""
+    for output in outputs:
+        _trace(SPAN_SINK_REDIS, output, seconds)
+
+
+def _trace(span_name: str, output: Output, seconds: float) -> None:
+    for parent, position in output.traces:
+        record_span(span_name, parent, seconds, shard=output.shard, position=position)
+
+
+def will_retry(sink: str) -> None:
+    """Count one write that a store did not take and that is offered again."""
+    _RETRIES[sink].inc()
+
+
+def store_refused(count: int) -> None:
+    """Count readings that the operational store refused one by one."""
+    _STORE_REFUSED.inc(count)
 
 
 # --- reading them back ----------------------------------------------------------------------------
@@ -283,6 +307,8 @@ def logger(name: str) -> structlog.stdlib.BoundLogger:
 SPAN_INGEST: Final = "ingest"
 SPAN_PROCESS: Final = "process"
 SPAN_SINK_POSTGRES: Final = "sink.postgres"
+SPAN_SINK_REDIS: Final = "sink.redis"
+SPAN_SINK_ARCHIVE: Final = "sink.archive"
 
 _tracer: Any = None
 

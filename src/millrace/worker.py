@@ -183,8 +183,8 @@ def decoder(settings: Settings) -> Decode:
 def process_limits(settings: Settings) -> ProcessLimits:
     """The bounds of `process` out of the settings."""
     return ProcessLimits(
-        past_max_us=round(settings.past_max_s * 1e6),
-        future_max_us=round(settings.future_max_s * 1e6),
+        past_us=tuple(round(past_s * 1e6) for past_s in settings.past_s),
+        future_us=tuple(round(future_s * 1e6) for future_s in settings.future_s),
         sources_max=settings.sources_max,
         tags_per_source_max=settings.tags_per_source_max,
         new_tags_per_source_day_max=settings.new_tags_per_source_day_max,

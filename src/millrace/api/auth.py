@@ -6,8 +6,10 @@ import hmac
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from millrace import telemetry
 from millrace.api.problems import unauthorized
 
+INGEST_PATH = "/v1/readings"
 OPEN_PATHS = frozenset({"/v1/health/live", "/v1/health/ready", "/openapi.json"})
 
 
@@ -24,6 +26,9 @@ class BearerToken:
             scheme, _, token = said.partition(b" ")
             if not self._token or scheme.lower() != b"bearer" or not hmac.compare_digest(token, self._token):
                 found = "no Authorization header" if not said else "a token that is not ours"
-                await unauthorized(found).response()(scope, receive, send)
+                problem = unauthorized(found)
+                if scope["path"] == INGEST_PATH:
+                    telemetry.refused(problem.code)
+                await problem.response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -9,6 +9,8 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from millrace import telemetry
+from millrace.api.auth import INGEST_PATH
 from millrace.api.dependencies import AcceptedBody, Dependencies, SentBody, dependencies
 from millrace.api.problems import Problem
 from millrace.batch import QUALITY_GOOD, SOURCE_LENGTH_MAX, Incarnation
@@ -50,7 +52,7 @@ BODY = {
 
 
 @router.post(
-    "/v1/readings",
+    INGEST_PATH,
     status_code=202,
     summary="Send readings",
     openapi_extra={
@@ -72,9 +74,9 @@ BODY = {
 async def post_readings(request: Request) -> Response:
     """202 with what was accepted and what was refused, once the stream holds the readings durably."""
     needs = dependencies(request)
-    if needs.door is None:
-        raise Problem(503, "no_ingest", "this process takes no readings")
     try:
+        if needs.door is None:
+            raise Problem(503, "no_ingest", "this process takes no readings")
         source = _source(request, needs)
         needs.door.admit(source, _content_length(request))
         incarnation, seq = _identity(request)
@@ -90,6 +92,8 @@ async def post_readings(request: Request) -> Response:
         )
         accepted = await needs.door.accept(sent)
     except Exception as error:
+        if isinstance(error, Problem):
+            telemetry.refused(error.code)  # found before the door was asked, which counts its own
         refused = _refusal(error)
         if refused is None:
             raise

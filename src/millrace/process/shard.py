@@ -140,8 +140,8 @@ class ShardProcess:
             block.quality,
             block.received_us,
             block.reason,
-            past_us=state.limits.past_max_us,
-            future_us=state.limits.future_max_us,
+            past_us=state.limits.past_us,
+            future_us=state.limits.future_us,
             time_us=state.time_us,
         )
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from millrace.assets.tag import TagModel
-from millrace.batch import Rows
+from millrace.batch import DataClass, Rows
 from millrace.process.alarm import AlarmBook
 from millrace.process.deduplicate import Deduplicator
 from millrace.process.detect import Detection
@@ -27,13 +27,26 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class ProcessLimits:
-    """Bounds that decide about readings; the same for every worker of a data folder."""
+    """Bounds that decide about readings; the same for every worker of a data folder.
 
-    past_max_us: int = 30 * 86_400 * 1_000_000
-    future_max_us: int = 5_000_000
+    `past_us` and `future_us`, by `DataClass`, count from a reading's receipt.
+    """
+
+    past_us: tuple[int, ...] = (30 * 86_400 * 1_000_000,) * len(DataClass)
+    future_us: tuple[int, ...] = (5_000_000,) * len(DataClass)
     sources_max: int = 10_000
     tags_per_source_max: int = 20_000
     new_tags_per_source_day_max: int = 20_000
+
+    @property
+    def past_max_us(self) -> int:
+        """The widest of all classes: an older time is no reading's."""
+        return max(self.past_us)
+
+    @property
+    def future_max_us(self) -> int:
+        """The widest of all classes."""
+        return max(self.future_us)
 
 
 @dataclass(slots=True)

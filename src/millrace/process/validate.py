@@ -5,13 +5,14 @@ One kernel, because order inside a tag matters: its newest time decides what is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numba
 import numpy as np
 
-from millrace.batch import F64, I32, I64, INTEGER_EXACT_MAX, U8, Reason, ValueKind
+from millrace.batch import F64, I32, I64, INTEGER_EXACT_MAX, U8, Bool, Reason, ValueKind
 from millrace.process.detect.contract import TagColumns
 
 STUCK_CLOCK_REPEATS = 1_000
@@ -92,9 +93,10 @@ def judge(
     value: F64,
     quality: U8,
     received_us: I64,
-    past_us: int,
-    future_us: int,
+    past_us: I64,
+    future_us: I64,
     time_us: int,
+    critical: Bool,
     kind: U8,
     state_count: I32,
     range_low: F64,
@@ -109,13 +111,16 @@ def judge(
 ) -> None:
     """Fill `reason` and `late` (n,) for rows whose reason is still 0; move each tag's newest on.
 
+    `past_us` and `future_us` are by data class, which `critical` (slots,) tells; both bounds are allowed themselves.
     A refused reading changes nothing but its reason. Rows come in order of arrival.
     """
     for i in range(len(slot)):
         if reason[i] != 0:
             continue
         s = slot[i]
-        found = _form(ts_us[i], value[i], quality[i], received_us[i], past_us, future_us)
+        of_class = 1 if critical[s] else 0
+        past, future = past_us[of_class], future_us[of_class]
+        found = _form(ts_us[i], value[i], quality[i], received_us[i], past, future)
         if found == 0:
             found = _meaning(value[i], kind[s], state_count[s], range_low[s], range_high[s])
         if found == 0 and ts_us[i] == newest_ts[s] and repeats[s] >= STUCK_CLOCK_REPEATS:
@@ -144,8 +149,8 @@ def judge_readings(
     received_us: I64,
     reason: U8,
     *,
-    past_us: int,
-    future_us: int,
+    past_us: Sequence[int],
+    future_us: Sequence[int],
     time_us: int,
 ) -> U8:
     """Reasons in place; the late flags (n,) as the answer."""
@@ -156,9 +161,10 @@ def judge_readings(
         value,
         quality,
         received_us,
-        past_us,
-        future_us,
+        np.array(past_us, np.int64),
+        np.array(future_us, np.int64),
         time_us,
+        columns.critical,
         columns.kind,
         state_count,
         columns.range_low,

@@ -28,7 +28,10 @@ LINE_BYTES_MAX = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one body or record may hold. `past_max_us` and `future_max_us` count from its receipt."""
+    """What one body or record may hold. `past_max_us` and `future_max_us` count from its receipt.
+
+    The bounds of time are the widest of all data classes: whoever reads bytes knows no tag's class yet.
+    """
 
     past_max_us: int = 30 * 86_400_000_000
     future_max_us: int = 5_000_000
@@ -40,8 +43,8 @@ class Limits:
     def of(cls, settings: Settings) -> Limits:
         """The limits that the settings ask for."""
         return cls(
-            past_max_us=int(settings.past_max_s * 1_000_000),
-            future_max_us=int(settings.future_max_s * 1_000_000),
+            past_max_us=round(max(settings.past_s) * 1_000_000),
+            future_max_us=round(max(settings.future_s) * 1_000_000),
             tags_max=min(settings.tags_per_source_max, FRAME_TAGS_MAX),
             bytes_max=settings.body_bytes_max,
         )

@@ -74,7 +74,7 @@ ORDER BY source, series, id
 """  # nosec B608
 CHOSEN: Final = """
 SELECT id, source FROM reject
-WHERE series IS NULL AND source <> '' AND (%(reason)s = '' OR reason = %(reason)s)
+WHERE series IS NULL AND source <> '' AND reason <> 'store_refused' AND (%(reason)s = '' OR reason = %(reason)s)
     AND (%(source)s = '' OR source = %(source)s) AND (%(tag)s = '' OR tag = %(tag)s)
     AND received_ts_us >= %(from_us)s AND received_ts_us < %(until_us)s
     AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s::bigint[]))
@@ -90,7 +90,8 @@ def begin_replay(connection: psycopg.Connection[Any], wanted: RejectFilter) -> l
     """Lots to append, in this order: first those that an earlier replay began and never finished.
 
     Their numbers are committed when this returns. Rejects without a source cannot be sent again and are
-    never chosen. `connection` must not be inside a transaction.
+    never chosen, nor are those that a store refused: the archive has applied them. `connection` must not be
+    inside a transaction.
     """
     with connection.transaction():
         # Two replays at once must not give out numbers in one order and append in another.

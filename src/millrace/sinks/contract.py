@@ -2,10 +2,13 @@
 
 A sink takes `Output`s of the shards that this worker owns, in order of position per shard.
 
-- `write` answers row by row: accepted, rejected (kept with a reason, never retried) or retry (the
-  sink is away: the caller keeps the outputs and offers the same ones again, in order).
+- `write` says what became of the rows: accepted, rejected (kept with a reason, never retried) or retry (the sink
+  is away: the caller keeps these outputs and offers the same ones again, in order). Only PostgreSQL rejects rows of
+  its own, critical readings that its server refuses (`sinks/postgres/refused.py`); what `process` rejected is
+  counted with them. A sink never raises over a row.
 - What it accepts is durable together with its position, or (fast path) may be lost at any time: `durable` says which.
-- `position(shard)` is the position up to which it holds everything; the worker never offers it an output at or below.
+- `open_shard` answers the position up to which the sink holds everything. An output at or below it changes nothing;
+  one that straddles it is a mistake of the caller.
 - Writing under an epoch that is no longer the owner's raises `OwnershipLost` and changes nothing.
 
 Not guaranteed: that `close` is called.

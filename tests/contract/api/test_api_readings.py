@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import httpx
 import pytest
 import zstandard
 from api_platform import Platform
 
+from millrace import telemetry
 from millrace.protocols import frame as frame_codec
 
 READING = {"tag": "acme/lyon/press-shop/line-2/press-07/spindle-temp", "value": 71.25}
@@ -100,3 +102,48 @@ def test_health_and_description_need_no_token(platform: Platform) -> None:
     description = httpx.get(platform.url + "/openapi.json").json()
     assert description["openapi"].startswith("3.1")
     assert "/v1/readings" in description["paths"]
+
+
+def refused(reason: str) -> float:
+    return telemetry.totals()[f"ingest_requests_refused_total{{{reason}}}"]
+
+
+def endless(platform: Platform) -> httpx.Response:
+    """A body without a length, beyond the bound."""
+    answer = platform.client.post("/v1/readings", content=(b"x" * 1_000 for _ in range(201)))
+    assert answer.json()["code"] == "body_too_large"
+    return answer
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize(
+    ("reason", "status", "send"),
+    [
+        ("unauthorized", 401, lambda it: httpx.post(f"{it.url}/v1/readings", content=b"{}")),
+        ("bad_header", 400, lambda it: it.client.post("/v1/readings", headers={"Millrace-Seq": "1"})),
+        (
+            "bad_source",
+            400,
+            lambda it: it.client.post("/v1/readings", headers={"Millrace-Source": "s" * 129}),
+        ),
+        ("body_too_large", 413, endless),
+        ("record_too_large", 413, lambda it: it.client.post("/v1/readings", content=b"x" * 200_001)),
+        (
+            "unknown_format",
+            415,
+            lambda it: it.client.post("/v1/readings", headers={"Content-Type": "text/html"}),
+        ),
+    ],
+)
+def test_a_request_that_is_refused_whole_is_counted_once_under_its_reason(
+    platform: Platform, reason: str, status: int, send: Callable[[Platform], httpx.Response]
+) -> None:
+    before, other = refused(reason), refused("other")
+    assert send(platform).status_code == status
+    assert (refused(reason), refused("other")) == (before + 1, other)
+
+
+def test_who_is_not_signed_in_elsewhere_counts_for_no_reading(platform: Platform) -> None:
+    before = refused("unauthorized")
+    assert httpx.get(f"{platform.url}/v1/tags").status_code == 401
+    assert refused("unauthorized") == before

@@ -446,3 +446,26 @@ def test_following_a_mark_ends_after_its_time_and_verify_says_so(flow: Flow, que
     assert query("SELECT sum(mark) FROM shard") == [(0,)]
     assert query("SELECT count(*) FROM since_mark") == [(0,)]
     assert flow.verify().equal
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("full", [False, True], ids=["fast", "full"])
+def test_readings_that_postgresql_refused_leave_the_count_equal_before_and_behind_the_mark(
+    flow: Flow, url: str, query: Query, full: bool
+) -> None:
+    flow.run(1)
+    low = query(
+        "SELECT percentile_disc(0.2) WITHIN GROUP (ORDER BY value) FROM reading WHERE value <> 'NaN'"
+    )[0][0]
+    with psycopg.connect(url, autocommit=True) as connection:
+        check = f"ALTER TABLE reading ADD CONSTRAINT mostly CHECK (value > {low} OR ts_us % 3 > 0) NOT VALID"
+        connection.execute(check.encode())
+    flow.run(2)
+    flow.after_mark = 70
+    report = flow.verify(full=full)
+    assert report.holes == ()
+    refused = query("SELECT count(*) FROM reject WHERE reason = 'store_refused'")[0][0]
+    assert refused > 10
+    assert report.readings == report.critical
+    assert report.applied == report.archived == report.rolled_up == 720
+    assert flow.verify(full=full).equal

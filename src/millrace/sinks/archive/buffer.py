@@ -65,6 +65,7 @@ class Part:
     rows: list[Rows] = field(default_factory=list)
     tag: list[I32] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    traces: list[tuple[str, int]] = field(default_factory=list)  # (trace parent, position) of sampled frames
     row_count: int = 0
     written: list[Segment] | None = None
     """Files that are on the disk and wait to be listed; None: not written yet."""
@@ -82,6 +83,7 @@ class Part:
             self.tag.append(tag)
             self.row_count += len(output.readings)
         self.rejects.extend(output.rejects)
+        self.traces.extend(output.traces)
 
     def readings(self) -> tuple[I32, Rows]:
         """Tag numbers and rows, in order of arrival."""

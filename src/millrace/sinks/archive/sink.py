@@ -171,7 +171,8 @@ class ArchiveSink:
                 buffer.archived = part.last_position
                 buffer.failures = 0
                 buffer.failure = ""
-            telemetry.archived(part.row_count, self._clock.monotonic_s() - begin_s)
+            seconds = self._clock.monotonic_s() - begin_s
+            telemetry.archived(buffer.shard, part.row_count, seconds, part.traces)
 
     def _list(self, buffer: ShardBuffer, part: Part) -> None:
         if part.written is None:

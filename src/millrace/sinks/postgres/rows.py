@@ -114,11 +114,22 @@ def copy_readings(cursor: Cursor, parts: Sequence[Part], directories: Mapping[in
     end = 0
     for part in parts:
         start, end = end, end + len(part.critical)
-        rows["tag_id"][start:end] = directories[part.output.shard].tag_ids(part.critical["slot"])
-        for name in ("ts_us", "value", "quality"):
-            rows[name][start:end] = part.critical[name]
+        _fill_readings(rows[start:end], part, directories[part.output.shard])
     copy(cursor, names.TABLE_READING, READING, rows)
     return count
+
+
+def reading_rows(part: Part, directory: Directory) -> Rows:
+    """The critical readings of one output as the table takes them."""
+    rows = READING.rows(len(part.critical))
+    _fill_readings(rows, part, directory)
+    return rows
+
+
+def _fill_readings(rows: Rows, part: Part, directory: Directory) -> None:
+    rows["tag_id"] = directory.tag_ids(part.critical["slot"])
+    for name in ("ts_us", "value", "quality"):
+        rows[name] = part.critical[name]
 
 
 def merge_ledger_of(cursor: Cursor, outputs: Sequence[Output], directories: Mapping[int, Directory]) -> None:

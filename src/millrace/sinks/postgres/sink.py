@@ -14,18 +14,20 @@ from typing import Any, Final
 import numpy as np
 import psycopg
 
-from millrace import names
-from millrace.batch import I64, LEVEL_US, Output, TagInfo
+from millrace import names, telemetry
+from millrace.batch import I64, LEVEL_US, Output, Reason, TagInfo
 from millrace.clock import DAY_US, HOUR_US, Clock
 from millrace.errors import MillraceError, OwnershipLost, StoreUnavailable
 from millrace.schema import partitions
 from millrace.settings import Settings
 from millrace.sinks.contract import Ownership, Written
-from millrace.sinks.postgres import events, rollups, rows, since_mark
+from millrace.sinks.postgres import events, refused, rollups, rows, since_mark
 from millrace.sinks.postgres.connection import Connection, Cursor
 from millrace.sinks.postgres.directory import Directory
 from millrace.sinks.postgres.rows import Floor, Part
 from millrace.sinks.postgres.since_mark import Mark
+
+log = telemetry.logger(__name__)
 
 READ_SHARDS: Final = """
 SELECT shard, epoch, applied, reading_floor_us, rollup_1s_floor_us, rollup_1m_floor_us, mark, mark_position,
@@ -45,9 +47,6 @@ FROM unnest(%s::int[], %s::bigint[], %s::numeric[], %s::bigint[], %s::bigint[], 
 WHERE s.shard = n.shard AND s.epoch = n.epoch AND s.applied < n.applied
 RETURNING s.shard
 """
-OUTDATED: Final = {"23514", "23505"}
-"""What this process held for known is not so: a partition was dropped, or a new owner wrote our window
-first."""
 
 
 @dataclass(slots=True)
@@ -138,10 +137,10 @@ class PostgresSink:
                 if not parts:
                     return Written(0, 0)  # what they announced is still to be proposed
                 self._make_partitions(session, parts)
-                written = self._transact(session, parts, shards)
+                written = self._transact_what_is_taken(session, parts, shards)
         except (StoreUnavailable, psycopg.Error, OwnershipLost) as error:
             self._forget_proposed()
-            if isinstance(error, psycopg.Error) and error.sqlstate in OUTDATED:
+            if isinstance(error, psycopg.Error) and refused.is_outdated(error):
                 self._partitions.clear()
                 raise StoreUnavailable(f"PostgreSQL: {error}") from error
             raise
@@ -201,6 +200,42 @@ class PostgresSink:
         if not wanted <= self._partitions:
             self._partitions = partitions.ensure(session, wanted)
 
+    def _transact_what_is_taken(
+        self, session: psycopg.Connection[Any], parts: Sequence[Part], shards: Shards
+    ) -> Written:
+        """The transaction; where the server refuses rows, again without the readings that it refuses.
+
+        Where no reading is the trouble, nothing can be put aside without a hole in the accounting: the write waits,
+        loudly, and goes through once the table is mended.
+        """
+        try:
+            return self._transact(session, parts, shards)
+        except psycopg.Error as error:
+            if not refused.is_refusal(error):
+                raise
+            kept = self._without_refused(session, parts)
+        try:
+            written = self._transact(session, kept, shards)
+        except psycopg.Error as error:
+            if not refused.is_refusal(error):
+                raise
+            log.error("store_refuses", error=str(error).strip(), sqlstate=error.sqlstate)
+            raise StoreUnavailable(f"PostgreSQL refuses what is no reading: {error}") from error
+        count = sum(_refused_of(part.output) for part in kept)
+        telemetry.store_refused(count)
+        log.error("readings_refused_by_store", count=count, see="GET /v1/rejects?reason=store_refused")
+        return written
+
+    def _without_refused(self, session: psycopg.Connection[Any], parts: Sequence[Part]) -> list[Part]:
+        self._forget_proposed()
+        try:
+            with session.transaction(force_rollback=True), session.cursor() as cursor:
+                for directory in self._directories.values():
+                    directory.propose(cursor)
+                return refused.without_refused(cursor, parts, self._directories)
+        finally:
+            self._forget_proposed()
+
     def _transact(self, session: psycopg.Connection[Any], parts: Sequence[Part], shards: Shards) -> Written:
         outputs = [part.output for part in parts]
         with session.transaction(), session.cursor() as cursor:
@@ -214,7 +249,7 @@ class PostgresSink:
             rows.merge_ledger_of(cursor, outputs, self._directories)
             marks = since_mark.follow(cursor, parts, self._directories, {s: shards[s].mark for s in shards})
             self._move(cursor, outputs, shards, marks)
-        accepted = sum(len(output.readings) for output in outputs)
+        accepted = sum(len(output.readings) - _refused_of(output) for output in outputs)
         return Written(accepted, sum(sum(output.reject_counts.values()) for output in outputs))
 
     def _move(
@@ -247,6 +282,10 @@ class PostgresSink:
         self._rollups.forget()
         for directory in self._directories.values():
             directory.forget_proposed()
+
+
+def _refused_of(output: Output) -> int:
+    return output.reject_counts.get(Reason.STORE_REFUSED, 0)
 
 
 def _partitions_of(parts: Sequence[Part]) -> set[partitions.Partition]:

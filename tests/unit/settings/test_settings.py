@@ -1,0 +1,135 @@
+"""Settings: where each value comes from, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from millrace.errors import SettingError
+from millrace.settings import Settings, load
+
+
+def file(folder: Path, text: str, name: str = "settings.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def home(folder: Path, **more: str) -> dict[str, str]:
+    return {"MILLRACE_HOME": str(folder), **more}
+
+
+def test_without_file_and_environment_the_defaults_hold(tmp_path: Path) -> None:
+    assert load(home(tmp_path)) == Settings(home=tmp_path)
+
+
+def test_the_file_in_the_data_folder_goes_before_the_defaults(tmp_path: Path) -> None:
+    file(tmp_path, "shards: 3\ndisk_max: 30GB\n")
+    found = load(home(tmp_path))
+    assert (found.shards, found.disk_max_bytes) == (3, 30 * 10**9)
+    assert found.api_port == Settings().api_port
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    file(tmp_path, "shards: 3\napi_port: 9000\n")
+    found = load(home(tmp_path, MILLRACE_SHARDS="5"))
+    assert (found.shards, found.api_port) == (5, 9000)
+
+
+def test_a_file_that_is_named_goes_before_the_one_in_the_data_folder(tmp_path: Path) -> None:
+    file(tmp_path, "shards: 3\n")
+    named = file(tmp_path, "shards: 7\n", "other.yaml")
+    assert load(home(tmp_path, MILLRACE_SETTINGS=str(named))).shards == 7
+
+
+def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(
+        SettingError, match=r"MILLRACE_SETTINGS: found .*nowhere\.yaml.*wanted a file that exists"
+    ):
+        load(home(tmp_path, MILLRACE_SETTINGS=str(tmp_path / "nowhere.yaml")))
+
+
+def test_an_unknown_key_in_a_file_is_refused_with_the_nearest_known_one(tmp_path: Path) -> None:
+    file(tmp_path, "shard: 3\n")
+    with pytest.raises(SettingError, match=r"^shard: found 'an unknown setting'.*did you mean shards\?"):
+        load(home(tmp_path))
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_known_one(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"^MILLRACE_API_PROT: .*did you mean api_port\?"):
+        load(home(tmp_path, MILLRACE_API_PROT="1"))
+
+
+def test_variables_of_others_are_none_of_our_business(tmp_path: Path) -> None:
+    assert load(home(tmp_path, SHARDS="5", MILLRACE_DATA_DIR="/data")).shards == Settings().shards
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("MILLRACE_SHARDS", "0", "greater than or equal to 1"),
+        ("MILLRACE_SHARDS", "many", "valid integer"),
+        ("MILLRACE_SHARDS", "1.5", "valid integer"),
+        ("MILLRACE_API_PORT", "65536", "less than or equal to 65535"),
+        ("MILLRACE_DISK_MAX", "1GB", "greater than or equal to"),
+        ("MILLRACE_DISK_MAX", "20 apples", "valid integer"),
+        ("MILLRACE_PAST_MAX_S", "0", "greater than 0"),
+        ("MILLRACE_CRITICAL_FUTURE_MAX_S", "-1", "greater than or equal to 0"),
+        ("MILLRACE_LOG_LEVEL", "loud", "match pattern"),
+        ("MILLRACE_DASHBOARD", "perhaps", "valid boolean"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_was_wanted(
+    tmp_path: Path, name: str, value: str, wanted: str
+) -> None:
+    with pytest.raises(SettingError) as refused:
+        load(home(tmp_path, **{name: value}))
+    assert str(refused.value).startswith(f"{name}: found ")
+    assert wanted in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["- shards\n", "shards\n", "3\n"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    file(tmp_path, text)
+    with pytest.raises(SettingError, match="wanted a mapping of settings"):
+        load(home(tmp_path))
+
+
+def test_a_file_that_is_no_yaml_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = file(tmp_path, "shards: [\n")
+    with pytest.raises(SettingError) as refused:
+        load(home(tmp_path))
+    assert str(path) in str(refused.value)
+
+
+def test_no_secret_is_shown_in_an_error(tmp_path: Path) -> None:
+    file(tmp_path, "api_token: [hunter2]\n")
+    with pytest.raises(SettingError) as refused:
+        load(home(tmp_path))
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("20GB", 20 * 10**9), ("4GiB", 2**32), ("3.5 gb", 3_500_000_000), ("5000000000", 5_000_000_000)],
+)
+def test_sizes_may_be_said_with_their_unit(tmp_path: Path, text: str, size: int) -> None:
+    assert load(home(tmp_path, MILLRACE_DISK_MAX=text)).disk_max_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("set_", "past_s", "future_s"),
+    [
+        ({}, (30 * 86_400.0, 30 * 86_400.0), (5.0, 5.0)),
+        ({"MILLRACE_PAST_MAX_S": "60"}, (60.0, 60.0), (5.0, 5.0)),
+        ({"MILLRACE_CRITICAL_PAST_MAX_S": "60"}, (30 * 86_400.0, 60.0), (5.0, 5.0)),
+        ({"MILLRACE_CRITICAL_FUTURE_MAX_S": "0"}, (30 * 86_400.0, 30 * 86_400.0), (5.0, 0.0)),
+    ],
+    ids=["defaults", "both", "critical-past", "critical-future"],
+)
+def test_critical_tags_have_the_common_bounds_of_time_unless_they_are_given_their_own(
+    tmp_path: Path, set_: dict[str, str], past_s: tuple[float, float], future_s: tuple[float, float]
+) -> None:
+    found = load(home(tmp_path, **set_))
+    assert (found.past_s, found.future_s) == (past_s, future_s)
