@@ -109,7 +109,7 @@ def check_shards(account: Account) -> Iterator[Finding]:
 
 
 def check_certificate(account: Account) -> Iterator[Finding]:
-    edge = account.environment.settings.edge
+    edge = account.environment.edge
     acm = account.client("acm")
     try:
         found = acm.describe_certificate(CertificateArn=edge.certificate_arn)["Certificate"]

@@ -76,7 +76,7 @@ class Gateway(Construct):
         self._link = ApiGatewayVpcLink(
             self, "link", name=self.name, target_arns=[entry.nlb_arn], tags={"Name": self.name}
         )
-        edge = environment.settings.edge
+        edge = environment.edge
         self._definition = definition(host=edge.internal_domain, domain=edge.domain)
         self._api = self._rest_api()
         self._stage = self._serving(logs)
@@ -108,7 +108,7 @@ class Gateway(Construct):
     @property
     def invoke_url(self) -> str:
         """Where integrators call; the public name's record points to `public_name`."""
-        return f"https://{self._environment.settings.edge.domain}"
+        return f"https://{self._environment.edge.domain}"
 
     @property
     def public_name(self) -> str:
@@ -162,7 +162,7 @@ class Gateway(Construct):
 
     def _limits(self) -> None:
         """What all callers together may ask for: what the tasks behind carry, as the settings declare."""
-        edge = self._environment.settings.edge
+        edge = self._environment.edge
         ApiGatewayMethodSettings(
             self,
             "limits",
@@ -180,7 +180,7 @@ class Gateway(Construct):
 
     def _plan(self) -> ApiGatewayUsagePlan:
         """What each key may ask for."""
-        edge = self._environment.settings.edge
+        edge = self._environment.edge
         name = self._environment.names.of("integrations")
         return ApiGatewayUsagePlan(
             self,
@@ -196,7 +196,7 @@ class Gateway(Construct):
         )
 
     def _only_door(self) -> ApiGatewayDomainName:
-        edge = self._environment.settings.edge
+        edge = self._environment.edge
         domain = ApiGatewayDomainName(
             self,
             "domain",
