@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from tests.infra.program import Program
+from tests.infra.breaking import NOTICED, Change, also, broken, drop, first, policy, put
 from tests.infra.proofs import (
     test_account,
     test_destroyable,
@@ -22,55 +21,6 @@ from tests.infra.proofs import (
     test_transport,
 )
 from tests.infra.proofs.conftest import Stacks
-
-Body = dict[str, Any]
-Change = Callable[[Body], None]
-
-
-def put(path: str, value: Any) -> Change:
-    """Set what lies at a dotted path of a resource."""
-
-    def on(body: Body) -> None:
-        *parents, last = path.split(".")
-        place: Any = body
-        for parent in parents:
-            place = place[int(parent) if parent.isdigit() else parent]
-        place[int(last) if last.isdigit() else last] = value
-
-    return on
-
-
-def drop(key: str) -> Change:
-    def on(body: Body) -> None:
-        del body[key]
-
-    return on
-
-
-def policy(change: Callable[[list[Body]], Any], key: str = "policy") -> Change:
-    """Change the statements of a policy."""
-
-    def on(body: Body) -> None:
-        found = json.loads(body[key])
-        change(found["Statement"])
-        body[key] = json.dumps(found)
-
-    return on
-
-
-def also(kind: str, body: Body) -> Callable[[Body], None]:
-    """A resource more in the whole program."""
-
-    def on(whole: Body) -> None:
-        content = {**body, "//": {"metadata": {"path": "x/added", "uniqueId": "added"}}}
-        whole["resource"].setdefault(kind, {})["added"] = content
-
-    return on
-
-
-def first(key: str, value: Any) -> Callable[[list[Body]], None]:
-    return lambda statements: statements[0].update({key: value})
-
 
 n, t, d, e, h, p, s, a = (
     test_names, test_tags, test_destroyable, test_encryption, test_transport, test_privilege, test_secrets, test_account,
@@ -175,15 +125,5 @@ def test_a_broken_rule_is_noticed(
 ) -> None:
     whole = stacks("us-east-1", kind)
     promise(whole)
-    broken = Program(whole.name, whole.text)
-    change(dict_at(broken, path))
-    with pytest.raises((AssertionError, KeyError, ValueError)):
-        promise(broken)
-
-
-def dict_at(program: Program, path: str) -> Body:
-    """The resource whose path this is, or the whole program."""
-    if not path:
-        return program.json
-    (found,) = [one for one in program if one.path == path]
-    return found.body  # type: ignore[return-value]
+    with pytest.raises(NOTICED):
+        promise(broken(whole, path, change))
