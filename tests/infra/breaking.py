@@ -71,7 +71,10 @@ def also(kind: str, body: Body) -> Change:
 def broken(program: Program, path: str, change: Change) -> Program:
     """A copy in which the resource of that path is changed, or the whole program where the path is empty."""
     copy = Program(program.name, program.text)
-    change(_at(copy, path))
+    try:
+        change(_at(copy, path))
+    except (*NOTICED, AttributeError, IndexError, StopIteration) as error:
+        raise RuntimeError(f"nothing was broken: no such place in {path}") from error
     return Program(program.name, json.dumps(copy.json))
 
 
