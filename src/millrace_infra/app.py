@@ -170,6 +170,7 @@ class Platform(Stack):
             "api_url": self.gateway.invoke_url,
             "api_public_name": self.gateway.public_name,
         }
+        told |= outputs.producers(self.stream.producers)
         told |= outputs.migration(self.cluster, self.migrate, self.network)
         told |= outputs.rotation(self.secrets, ROTATED, self.database)
         outputs.write(self, told | outputs.services(running, self.deployment))

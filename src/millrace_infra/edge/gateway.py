@@ -115,10 +115,6 @@ class Gateway(Construct):
         """What the owner of the domain's zone makes `domain` an alias of."""
         return self._domain.regional_domain_name
 
-    @property
-    def public_zone_id(self) -> str:
-        return self._domain.regional_zone_id
-
     # --- its parts ----------------------------------------------------------------------------------
 
     def _rest_api(self) -> ApiGatewayRestApi:
