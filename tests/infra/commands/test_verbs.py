@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,21 @@ def test_a_missing_program_is_named_with_the_version_that_is_wanted(
     for name, value in IMAGES.items():
         monkeypatch.setenv(name, value)
     assert f"{missing}: found 'nothing of that name on PATH'" in sentence(monkeypatch, capsys, verb)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_without_node_on_the_path_no_verb_ends_in_a_traceback(verb: str, tmp_path: Path) -> None:
+    """In a process of its own: whatever a verb imports on its way may start Node."""
+    (tmp_path / "empty").mkdir()
+    environ = {**os.environ, **IMAGES, "PATH": str(tmp_path / "empty")}
+    done = subprocess.run(
+        [sys.executable, "-m", "millrace_infra", verb, "--env", "dev"],
+        env=environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("millrace_infra: node: found 'nothing of that name on PATH'")
+    assert done.stderr.count("\n") == 1
+    assert sorted(path.name for path in Path().iterdir()) == ["empty", "environments"]
 
 
 def test_a_region_that_is_not_the_environments_is_refused(
