@@ -30,6 +30,7 @@ STAGES: Final = {
 HOURLY: Final = {
     "aws_ec2_transit_gateway_vpc_attachment": "attachment",
     "aws_ecs_service": "tasks, the least number",
+    "aws_eip": "public address",
     "aws_elasticache_replication_group": "nodes",
     "aws_kinesis_stream": "shards",
     "aws_kinesis_stream_consumer": "consumer x shards",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from millrace.names import PROJECT
+from millrace_infra.account_parts import BACKED_UP, SERVICE_LINKED
 from millrace_infra.bucket import Bucket, Keep
 from millrace_infra.ci_access import CiAccess
 from millrace_infra.policy import Statement, document, trust
@@ -34,23 +35,6 @@ from millrace_infra.terraform import (
 NAME: Final = f"{PROJECT}-account"
 STATE_VERSIONS_DAYS: Final = 90
 """A former state is wanted days after a mistake, at most at the next audit of changes."""
-SERVICE_LINKED: Final = {
-    "autoscaling-ecs": (
-        "ecs.application-autoscaling.amazonaws.com", "AWSServiceRoleForApplicationAutoScaling_ECSService",
-    ),
-    "backup": ("backup.amazonaws.com", "AWSServiceRoleForBackup"),
-    "ecs": ("ecs.amazonaws.com", "AWSServiceRoleForECS"),
-    "efs": ("elasticfilesystem.amazonaws.com", "AWSServiceRoleForAmazonElasticFileSystem"),
-    "elasticache": ("elasticache.amazonaws.com", "AWSServiceRoleForElastiCache"),
-    "gateway": ("ops.apigateway.amazonaws.com", "AWSServiceRoleForAPIGateway"),
-    "load-balancing": ("elasticloadbalancing.amazonaws.com", "AWSServiceRoleForElasticLoadBalancing"),
-    "rds": ("rds.amazonaws.com", "AWSServiceRoleForRDS"),
-    "transit-gateway": ("transitgateway.amazonaws.com", "AWSServiceRoleForVPCTransitGateway"),
-    "waf-logging": ("wafv2.amazonaws.com", "AWSServiceRoleForWAFV2Logging"),
-}  # fmt: skip
-"""Noun -> (service, the name that AWS gives its role). Two suffixes that both made one would race for it."""
-BACKED_UP: Final = ("Aurora", "EFS")
-"""Kinds that AWS Backup leaves out of every plan until the region opts in."""
 LOG_ACTIONS: Final = (
     "logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogGroups", "logs:DescribeLogStreams",
     "logs:PutLogEvents", "logs:GetLogEvents", "logs:FilterLogEvents",

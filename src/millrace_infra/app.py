@@ -177,6 +177,7 @@ class Platform(Stack):
             "suffix": self.environment.suffix,
         }
         told |= outputs.deployed(self, self.images)
+        told |= outputs.producers(self.stream.producers)
         told |= outputs.migration(self.cluster, self.migrate, self.network)
         told |= outputs.rotation(self.secrets, ROTATED, self.database)
         outputs.write(self, told | outputs.services(running, self.deployment))

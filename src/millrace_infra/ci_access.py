@@ -109,6 +109,15 @@ class CiAccess(Construct):
                 ("secretsmanager:RotateSecret", "secretsmanager:CancelRotateSecret"), (self._secret_arn(),)
             ),
             Statement(ROLE_ACTIONS, (f"arn:aws:iam::{self._account}:role/{PROJECT}-*",)),
+            *self._preflight(),
+        ]
+
+    def _preflight(self) -> list[Statement]:
+        """What is asked before anything is made, beyond the services themselves."""
+        quotas = ("servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota")
+        return [
+            Statement(quotas, ("*",), reason="a default of AWS is no resource of the account"),
+            Statement(("iam:GetRole",), (f"arn:aws:iam::{self._account}:role/aws-service-role/*",)),
         ]
 
     def _reading(self) -> list[Statement]:

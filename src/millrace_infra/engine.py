@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import shutil
 import sys
 from types import ModuleType
 from typing import Final
@@ -27,10 +28,17 @@ _TARGETS: Final = '{"targetVersions": {"terraform": ">=1.11.0"}}'
 """CDKTN refuses write-only arguments unless the program says that it runs on nothing older than 1.11."""
 
 
+def need_node() -> None:
+    """SettingError where there is none: importing the CDK starts it."""
+    if shutil.which("node") is None:
+        raise SettingError("node", got="nothing of that name on PATH", want="Node.js 20 or later, for the CDK")
+
+
 def load() -> None:
     """Make `cdktf` and the AWS package importable; repeated calls do nothing."""
     if AWS_PACKAGE in sys.modules:
         return
+    need_node()
     # jsii warns of each Node release that it will leave behind one day; the lock decides, not the warning
     os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
     engine = os.environ.get(ENV_ENGINE, "cdktf")

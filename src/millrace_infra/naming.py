@@ -15,7 +15,11 @@ from millrace.names import PROJECT
 
 SUFFIX_LENGTH_MAX: Final = 12
 """`mr-dashboard-green-` takes 19 of a target group's 32 characters: one is left over."""
-_SUFFIX: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_SUFFIX: Final = re.compile(r"[a-z][a-z0-9]*")
+"""One word. With a hyphen in it, the platform of `registry-b` would be the registry of `b`, and whoever looks for
+what ends in `-b` would find what is `a-b`'s."""
+RESERVED: Final = {"account": f"{PROJECT}-account is the stack of what the account has once"}
+"""Suffix -> why no deployment may have it."""
 
 LENGTH_MAX: Final = {
     "load_balancer": 32,
@@ -40,8 +44,11 @@ def check_suffix(suffix: str) -> str:
         raise SettingError(
             "ENVIRONMENT_SUFFIX",
             got=suffix,
-            want="small letters, digits and single hyphens, a letter first (AWS takes no capitals in buckets)",
+            want="small letters and digits, a letter first: AWS takes no capitals in buckets, "
+            "and a hyphen parts the suffix from the rest of a name",
         )
+    if suffix in RESERVED:
+        raise SettingError("ENVIRONMENT_SUFFIX", got=suffix, want=f"another word: {RESERVED[suffix]}")
     if len(suffix) > SUFFIX_LENGTH_MAX:
         raise SettingError(
             "ENVIRONMENT_SUFFIX",

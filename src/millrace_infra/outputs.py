@@ -12,6 +12,7 @@ from millrace.names import SERVICE_API, SERVICE_DASHBOARD, SERVICE_MIGRATE
 from millrace_infra.deployment import BlueGreen
 from millrace_infra.images import NAMES
 from millrace_infra.network import API_PORT, DASHBOARD_PORT, Network
+from millrace_infra.producers import Producers
 from millrace_infra.revision import IMAGE, VARIABLE
 from millrace_infra.secrets import ExistingSecrets
 from millrace_infra.services import (
@@ -53,6 +54,16 @@ def migration(cluster: Cluster, task: MigrateTask, network: Network) -> dict[str
         "migrate_subnet_ids": network.private_subnet_ids,
         "migrate_security_group_id": network.security_group(SERVICE_MIGRATE),
     }
+
+
+def producers(who: Producers) -> dict[str, Value]:
+    """What a gateway is set up with that puts frames on the stream itself, by the way that the settings chose."""
+    told = {
+        "producer_role_arn": who.role.arn,
+        "producer_profile_arn": who.profile_arn,
+        "producer_role_alias": who.role_alias,
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def rotation(secrets: ExistingSecrets, fields: Sequence[str], database: Aurora) -> dict[str, Value]:

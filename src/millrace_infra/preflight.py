@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from millrace.errors import MillraceError
 from millrace.names import DATABASE_MASTER, PROJECT
+from millrace_infra.account_parts import PARTS
+from millrace_infra.quotas import QUOTAS, Room, room
 from millrace_infra.settings import Environment
 from millrace_infra.stack import state_bucket
 
@@ -61,9 +63,12 @@ def examine(account: Account) -> Iterator[Finding]:
         check_zones,
         check_state,
         check_shards,
+        check_quotas,
+        check_neighbours,
         check_certificate,
         check_secrets,
         check_account_stack,
+        check_account_parts,
     ):
         try:
             yield from check(account)
@@ -148,8 +153,50 @@ def _own_shards(environment: Environment, kinesis: Any) -> int:
     return int(found["StreamDescriptionSummary"]["OpenShardCount"])
 
 
+def check_quotas(account: Account) -> Iterator[Finding]:
+    """Each by itself: one that may not be read hides no other."""
+    for quota in QUOTAS:
+        name = f"quota: {quota.noun}"
+        try:
+            yield _of_quota(name, room(quota, account.environment, account.client))
+        except Exception as error:
+            advice = "grant the reading call that it names, or look by hand"
+            yield Finding(name, False, str(error).partition("\n")[0], advice)
+
+
+def _of_quota(name: str, found: Room) -> Finding:
+    return Finding(
+        name, found.free >= found.wanted, f"{found.free} free of {found.limit:.0f}, {found.wanted} wanted",
+        f"ask AWS for {found.wanted - found.free} more (Service Quotas, {found.noun}), or end what is not needed",
+    )  # fmt: skip
+
+
+def check_neighbours(account: Account) -> Iterator[Finding]:
+    """A suffix is one deployment of an account and region: another environment's would be changed into this one."""
+    e = account.environment
+    ours = [{"Key": "project", "Values": [PROJECT]}, {"Key": "suffix", "Values": [e.suffix]}]
+    pages = account.client("resourcegroupstaggingapi").get_paginator("get_resources").paginate(TagFilters=ours)
+    tags = [
+        {tag["Key"]: tag["Value"] for tag in one["Tags"]} for page in pages for one in page["ResourceTagMappingList"]
+    ]
+    others = sorted({tag.get("environment", "") for tag in tags} - {e.name})
+    yield Finding(
+        f"suffix {e.suffix}", not others, f"of {', '.join(others)}" if others else "free, or ours",
+        f"choose another suffix: {e.suffix} is deployed from another environment here",
+    )  # fmt: skip
+
+
+def check_account_parts(account: Account) -> Iterator[Finding]:
+    for part, missing_of in PARTS.items():
+        missing = missing_of(account.client)
+        yield Finding(
+            f"account stack: {part}", not missing, f"without {', '.join(missing)}" if missing else "there",
+            "make bootstrap, once per account and region",
+        )  # fmt: skip
+
+
 def check_certificate(account: Account) -> Iterator[Finding]:
-    edge = account.environment.settings.edge
+    edge = account.environment.edge
     acm = account.client("acm")
     try:
         found = acm.describe_certificate(CertificateArn=edge.certificate_arn)["Certificate"]

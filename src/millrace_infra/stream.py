@@ -41,7 +41,7 @@ Source: amazon-kinesis-client, DynamoDBLeaseRefresher (key schema, projection KE
 
 
 class Stream(Construct):
-    """The data stream of one suffix. `producer_role` is for gateways that put frames on it themselves."""
+    """The data stream of one suffix. `producers` are gateways that put frames on it themselves."""
 
     def __init__(self, scope: Construct, id: str, *, environment: Environment, key: Key) -> None:
         super().__init__(scope, id)
@@ -51,9 +51,8 @@ class Stream(Construct):
             self, "consumer", name=environment.names.of("worker", "stream"), stream_arn=self.arn
         )
         self._leases = _lease_table(self, environment, key)
-        producers = Producers(self, "producers", environment=environment)
-        producers.role.allow("stream", *self._put("kinesis:PutRecord", "kinesis:PutRecords"))
-        self.producer_role = producers.role
+        self.producers = Producers(self, "producers", environment=environment)
+        self.producers.role.allow("stream", *self._put("kinesis:PutRecord", "kinesis:PutRecords"))
 
     @property
     def name(self) -> str:

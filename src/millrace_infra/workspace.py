@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from millrace.errors import SettingError
 from millrace.names import PROJECT
+from millrace_infra.engine import need_node
 from millrace_infra.settings import Environment
 from millrace_infra.terraform_run import Terraform, stack, terraform
 
@@ -73,13 +72,6 @@ def workspace(environment: Environment) -> Workspace:
     need_node()
     terraform()
     return Workspace(environment, FOLDER / f"{environment.name}-{environment.suffix}")
-
-
-def need_node() -> None:
-    if shutil.which("node") is None:
-        raise SettingError(
-            "node", got="nothing of that name on PATH", want="Node.js 20 or later, for the CDK"
-        )
 
 
 def write_outputs(outputs: Mapping[str, object], file: Path = OUTPUTS) -> Path:

@@ -9,6 +9,7 @@ import yaml
 
 from millrace.errors import SettingError
 from millrace_infra.settings import known, load
+from millrace_infra.settings.regions import regions, zone_prefix
 from tests.infra.conftest import ENVIRONMENTS, FOLDER
 
 LONGEST = "a23456789012"
@@ -41,8 +42,9 @@ def test_every_environment_takes_the_longest_suffix(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("suffix", "wanted"),
-    [("PR42", "small letters"), ("4pr", "a letter first"), ("a--b", "single hyphens"), ("a-", "single hyphens"),
-     ("", "small letters"), (LONGEST + "3", "12 at most")],
+    [("PR42", "small letters"), ("4pr", "a letter first"), ("a-b", "a hyphen parts"), ("a-", "a hyphen parts"),
+     ("registry-b", "a hyphen parts"), ("account", "the account has once"), ("", "small letters"),
+     (LONGEST + "3", "12 at most")],
 )  # fmt: skip
 def test_a_bad_suffix_is_refused_with_what_is_wanted(suffix: str, wanted: str) -> None:
     with pytest.raises(SettingError, match=wanted):
@@ -52,15 +54,62 @@ def test_a_bad_suffix_is_refused_with_what_is_wanted(suffix: str, wanted: str) -
 @pytest.mark.parametrize(
     ("key", "value", "wanted"),
     [
-        ("load__events_per_s", 100_000, "wanted 25 at least"),
+        ("load__events_per_s", 100_000, "yaml stream.shards: found 1, wanted 25 at least"),
         ("load__event_bytes", 100_000, "stream.shards: found 1, wanted 63 at least"),
         ("stream__mode", "on-demand", "'provisioned' or 'on_demand'"),
         ("critical_days", 365, "2557 at least"),
         ("region", "eu-central", "an AWS region"),
+        ("region", "eu-middle-9", "an AWS region"),
+        ("region", "us-east1", r"did you mean us-east-1\?"),
+        ("region", "cn-north-1", "an AWS region"),
+        ("region", "us-east-1", "zone_ids: found 'euc1-az2', wanted zones of us-east-1, such as use1-az1"),
+        ("zone_ids", ["euc1-az1", "euc1-az1"], "each zone once"),
+        ("zone_ids", ["euc1-az1", "eu-central-1b"], "zone_ids: found 'eu-central-1b'"),
+        ("zone_ids", ["use1-az1", "use1-az2"], "zones of eu-central-1, such as euc1-az1"),
         ("account_id", "12", "12"),
         ("zone_ids", ["euc1-az1"], "at least 2 items"),
-        ("network__cidr", "10.0.0.0/24", "/16 to /20"),
+        (
+            "network__cidr",
+            "10.0.0.0/24",
+            "yaml network.cidr: found '10.0.0.0/24', wanted a network of /16 to /20",
+        ),
+        ("network__cidr", "10.40.1.0/20", "host bits set"),
         ("network__allowed_networks", ["0.0.0.0/0"], "networks that you know"),
+        (
+            "network__allowed_networks",
+            ["10.9.0.0/16", "10.40.8.0/24"],
+            "network.allowed_networks: found '10.40.8.0/24', wanted networks outside of cidr, 10.40.0.0/20",
+        ),
+        ("network__allowed_networks", ["10.0.0.0/8"], "outside of cidr"),
+        ("edge__domain", "api.{suffix}.example.com", "in the first label"),
+        ("edge__domain", "api-{sufix}.example.com", "such as api-{suffix}.dev.example.com"),
+        ("edge__domain", "API.example.com", "small letters"),
+        ("edge__domain", "-{suffix}.example.com", "a domain"),
+        ("edge__domain", "localhost", "a domain"),
+        ("edge__domain", "a" * 52 + "{suffix}.example.com", "a domain"),
+        ("edge__domain", ".".join(["a" * 60] * 2) + ".example.com", "128 characters at most"),
+        ("edge__internal_domain", "api-{suffix}.dev.millrace.example.com", "another than domain"),
+        (
+            "edge__certificate_arn",
+            "arn:aws:acm:us-east-1:123456789012:certificate/1",
+            "edge.certificate_arn: found .*, wanted arn:aws:acm:eu-central-1:123456789012:certificate/",
+        ),
+        (
+            "edge__certificate_arn",
+            "arn:aws:acm:eu-central-1:999999999999:certificate/1",
+            "this region and account",
+        ),
+        (
+            "edge__certificate_arn",
+            "arn:aws:iam::123456789012:server-certificate/1",
+            "this region and account",
+        ),
+        ("database__instance_class", "db.t4g.micro", "db.t4g as one of medium, large"),
+        ("database__instance_class", "db.r77g.large", r"did you mean db.r7g.large\?"),
+        ("database__instance_class", "cache.r7g.large", "db.<family>.<size>"),
+        ("database__instance_class", "r7g.large", "db.<family>.<size>"),
+        ("cache__node_type", "cache.t4g.large", "cache.t4g as one of micro, small, medium"),
+        ("cache__node_type", "cache.r6gd.xlarge", "of the families"),
         ("worker__memory_mib", 3000, "not offered by Fargate"),
         ("worker__count_max", 0, "greater than or equal to 1"),
         ("database__backup_days", 36, "less than or equal to 35"),
@@ -73,6 +122,30 @@ def test_an_impossible_setting_is_refused_with_what_is_wanted(
 ) -> None:
     with pytest.raises(SettingError, match=wanted):
         load("dev", "a", folder=changed(tmp_path, **{key: value}))
+
+
+def test_a_domain_is_of_the_suffix_or_as_it_was_written(tmp_path: Path) -> None:
+    assert load("dev", LONGEST, folder=FOLDER).edge.domain == f"api-{LONGEST}.dev.millrace.example.com"
+    folder = changed(tmp_path, edge__domain="api.example.com")
+    edge = load("dev", "prod", folder=folder).edge
+    assert (edge.domain, edge.internal_domain) == (
+        "api.example.com",
+        "internal-prod.dev.millrace.example.com",
+    )
+
+
+@pytest.mark.parametrize(
+    ("region", "prefix"),
+    [("us-east-1", "use1"), ("eu-central-1", "euc1"), ("ap-southeast-2", "apse2"), ("ap-northeast-3", "apne3"),
+     ("il-central-1", "ilc1"), ("sa-east-1", "sae1")],
+)  # fmt: skip
+def test_a_region_s_zones_are_known_by_their_prefix(region: str, prefix: str) -> None:
+    """As the AWS documentation of availability zone ids lists them."""
+    assert zone_prefix(region) == prefix
+
+
+def test_no_two_regions_share_a_prefix() -> None:
+    assert len({zone_prefix(region) for region in regions()}) == len(regions()) > 30
 
 
 def test_an_on_demand_stream_is_refused_where_a_fresh_one_would_throttle(tmp_path: Path) -> None:

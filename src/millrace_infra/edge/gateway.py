@@ -76,7 +76,7 @@ class Gateway(Construct):
         self._link = ApiGatewayVpcLink(
             self, "link", name=self.name, target_arns=[entry.nlb_arn], tags={"Name": self.name}
         )
-        edge = environment.settings.edge
+        edge = environment.edge
         self._definition = definition(host=edge.internal_domain, domain=edge.domain)
         self._api = self._rest_api()
         self._stage = self._serving(logs)
@@ -108,16 +108,12 @@ class Gateway(Construct):
     @property
     def invoke_url(self) -> str:
         """Where integrators call; the public name's record points to `public_name`."""
-        return f"https://{self._environment.settings.edge.domain}"
+        return f"https://{self._environment.edge.domain}"
 
     @property
     def public_name(self) -> str:
         """What the owner of the domain's zone makes `domain` an alias of."""
         return self._domain.regional_domain_name
-
-    @property
-    def public_zone_id(self) -> str:
-        return self._domain.regional_zone_id
 
     # --- its parts ----------------------------------------------------------------------------------
 
@@ -162,7 +158,7 @@ class Gateway(Construct):
 
     def _limits(self) -> None:
         """What all callers together may ask for: what the tasks behind carry, as the settings declare."""
-        edge = self._environment.settings.edge
+        edge = self._environment.edge
         ApiGatewayMethodSettings(
             self,
             "limits",
@@ -180,7 +176,7 @@ class Gateway(Construct):
 
     def _plan(self) -> ApiGatewayUsagePlan:
         """What each key may ask for."""
-        edge = self._environment.settings.edge
+        edge = self._environment.edge
         name = self._environment.names.of("integrations")
         return ApiGatewayUsagePlan(
             self,
@@ -196,7 +192,7 @@ class Gateway(Construct):
         )
 
     def _only_door(self) -> ApiGatewayDomainName:
-        edge = self._environment.settings.edge
+        edge = self._environment.edge
         domain = ApiGatewayDomainName(
             self,
             "domain",

@@ -99,7 +99,7 @@ class Entry(Construct):
     @property
     def url(self) -> str:
         """The platform as its own tasks and the allowed networks call it."""
-        return f"https://{self._environment.settings.edge.internal_domain}"
+        return f"https://{self._environment.edge.internal_domain}"
 
     def rules(self, service: str) -> list[LbListenerRule]:
         """The rules that lead to the service: ECS takes its target groups only once they are there."""
@@ -150,7 +150,7 @@ class Entry(Construct):
             port=port,
             protocol="HTTPS",
             ssl_policy=TLS_POLICY,
-            certificate_arn=self._environment.settings.edge.certificate_arn,
+            certificate_arn=self._environment.edge.certificate_arn,
             default_action=[LbListenerDefaultAction(type="fixed-response", fixed_response=nothing)],
             tags={"Name": self._environment.names.of(f"alb-{id}")},
         )
@@ -207,8 +207,8 @@ class Entry(Construct):
         )
 
     def _private_name(self) -> None:
-        """The certificate's internal name, known inside this VPC only: two suffixes may share it."""
-        domain = self._environment.settings.edge.internal_domain
+        """The certificate's internal name, known inside this VPC only."""
+        domain = self._environment.edge.internal_domain
         zone = Route53Zone(
             self,
             "zone",

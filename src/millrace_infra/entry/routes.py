@@ -61,7 +61,7 @@ class Route:
 
 def routes(environment: Environment) -> list[Route]:
     """Health checks of the network load balancer come with its target's address as host, so they name none."""
-    host = environment.settings.edge.internal_domain
+    host = environment.edge.internal_domain
     allowed = environment.settings.network.allowed_networks or (NOBODY,)
     chunks = [allowed[at : at + NETWORKS_PER_RULE] for at in range(0, len(allowed), NETWORKS_PER_RULE)]
     return [

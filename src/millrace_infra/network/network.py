@@ -6,7 +6,7 @@ from millrace_infra.network.addresses import Layout
 from millrace_infra.network.egress import WayOut
 from millrace_infra.network.end_points import GatewayEndPoints, InterfaceEndPoints
 from millrace_infra.network.flow_log import FlowLogs
-from millrace_infra.network.flows import ENDPOINTS, PARTIES, Tier, flows_of
+from millrace_infra.network.flows import ENDPOINTS, Tier, flows_of
 from millrace_infra.network.network_acls import NetworkAcls
 from millrace_infra.network.security_groups import SecurityGroups
 from millrace_infra.network.subnets import Subnets
@@ -58,20 +58,12 @@ class Network(Construct):
         return self._vpc.id
 
     @property
-    def public_subnet_ids(self) -> list[str]:
-        return self._tiers["public"].ids
-
-    @property
     def private_subnet_ids(self) -> list[str]:
         return self._tiers["private"].ids
 
     @property
     def isolated_subnet_ids(self) -> list[str]:
         return self._tiers["isolated"].ids
-
-    def subnet_ids(self, party: str) -> list[str]:
-        """Where that party lives: what the packet walker proves holds only there."""
-        return self._tiers[PARTIES[party]].ids
 
     def security_group(self, party: str) -> str:
         """Id of the party's group; KeyError for one that the flow table does not know."""

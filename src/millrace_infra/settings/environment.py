@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +26,8 @@ from millrace_infra.settings.places import (
     SecretNames,
     StateSettings,
 )
-from millrace_infra.settings.section import Section
+from millrace_infra.settings.regions import check_region, check_zones
+from millrace_infra.settings.section import Impossible, Section
 from millrace_infra.settings.sizes import (
     ON_DEMAND_BYTES_PER_S,
     CacheSize,
@@ -40,7 +40,6 @@ from millrace_infra.settings.sizes import (
 FOLDER: Final = Path("environments")
 RETENTION_DAYS_MIN: Final = 2557
 """Seven years, leap days included: the least that a critical reading is kept."""
-_REGION: Final = re.compile(r"(af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-\d")
 
 
 class Settings(Section):
@@ -79,33 +78,45 @@ class Settings(Section):
     @field_validator("region")
     @classmethod
     def _known_region(cls, region: str) -> str:
-        if not _REGION.fullmatch(region):
-            raise ValueError(f"found {region!r}, wanted an AWS region such as eu-central-1")
-        return region
+        return check_region(region)
 
     @field_validator("critical_days")
     @classmethod
     def _seven_years(cls, days: int) -> int:
         if days < RETENTION_DAYS_MIN:
-            raise ValueError(
-                f"found {days} days, wanted {RETENTION_DAYS_MIN} at least: "
-                "critical readings are kept for seven years"
+            raise Impossible(
+                days, f"{RETENTION_DAYS_MIN} at least: critical readings are kept for seven years"
             )
         return days
+
+    @model_validator(mode="after")
+    def _in_one_place(self) -> Self:
+        check_zones(self.zone_ids, self.region)
+        wanted = f"arn:aws:acm:{self.region}:{self.account_id}:certificate/"
+        if not self.edge.certificate_arn.startswith(wanted):
+            raise Impossible(
+                self.edge.certificate_arn,
+                f"{wanted}…: a certificate of this region and account, no other is taken",
+                key="edge.certificate_arn",
+            )
+        return self
 
     @model_validator(mode="after")
     def _stream_carries_the_load(self) -> Self:
         wanted, found = self.load.shards_wanted, self.stream.shards
         if self.stream.mode == "provisioned" and found < wanted:
-            raise ValueError(
-                f"stream.shards: found {found}, wanted {wanted} at least: {self.load.events_per_s} events/s of "
-                f"{self.load.event_bytes} B with a headroom of {self.load.headroom}, and a shard takes 1 MB/s "
-                "and 1,000 records/s"
+            raise Impossible(
+                found,
+                f"{wanted} at least: {self.load.events_per_s} events/s of {self.load.event_bytes} B with a headroom "
+                f"of {self.load.headroom}, and a shard takes 1 MB/s and 1,000 records/s",
+                key="stream.shards",
             )
         if self.stream.mode == "on_demand" and self.load.bytes_per_s > ON_DEMAND_BYTES_PER_S:
-            raise ValueError(
-                f"stream.mode: a fresh on-demand stream takes {ON_DEMAND_BYTES_PER_S} B/s and the load is "
-                f"{self.load.bytes_per_s:.0f}: wanted provisioned, with {wanted} shards"
+            raise Impossible(
+                self.stream.mode,
+                f"provisioned, with {wanted} shards: a fresh on-demand stream takes {ON_DEMAND_BYTES_PER_S} B/s "
+                f"and the load is {self.load.bytes_per_s:.0f}",
+                key="stream.mode",
             )
         return self
 
@@ -129,6 +140,10 @@ class Environment:
     @cached_property
     def secrets(self) -> SecretNames:
         return self.settings.secrets.of(self.suffix)
+
+    @cached_property
+    def edge(self) -> EdgeSettings:
+        return self.settings.edge.of(self.suffix)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -175,7 +190,11 @@ def _parse(content: Mapping[str, Any], file: str) -> Settings:
         return Settings.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        found = "a mapping" if isinstance(first["input"], dict | Section) else first["input"]
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingError(f"{file} {where}".strip(), got=found, want=message) from None
+        cause = first.get("ctx", {}).get("error")
+        where = [str(part) for part in first["loc"]]
+        if isinstance(cause, Impossible):
+            where, found, want = [*where, cause.key] if cause.key else where, cause.got, cause.want
+        else:
+            found = "a mapping" if isinstance(first["input"], dict | Section) else first["input"]
+            want = first["msg"].removeprefix("Value error, ")
+        raise SettingError(f"{file} {'.'.join(where)}".strip(), got=found, want=want) from None

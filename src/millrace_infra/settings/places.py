@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from millrace_infra.settings.section import Section
+from millrace_infra.settings.domains import Domain, of_suffix
+from millrace_infra.settings.section import Impossible, Section
 
 VPC_PREFIX_MAX: Final = 20
 """Three tiers in three zones take nine subnets; a /20 gives each 251 addresses, and a task takes one."""
@@ -31,9 +32,7 @@ class NetworkSettings(Section):
     def _large_enough(cls, cidr: str) -> str:
         network = ipaddress.ip_network(cidr)
         if not 16 <= network.prefixlen <= VPC_PREFIX_MAX:
-            raise ValueError(
-                f"found {cidr}, wanted a network of /16 to /{VPC_PREFIX_MAX}: nine subnets have to fit"
-            )
+            raise Impossible(cidr, f"a network of /16 to /{VPC_PREFIX_MAX}: nine subnets have to fit")
         return cidr
 
     @field_validator("allowed_networks")
@@ -41,8 +40,20 @@ class NetworkSettings(Section):
     def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         for network in networks:
             if ipaddress.ip_network(network).prefixlen == 0:
-                raise ValueError("found 0.0.0.0/0, wanted networks that you know")
+                raise Impossible(network, "networks that you know")
         return networks
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        inside = ipaddress.ip_network(self.cidr)
+        for network in self.allowed_networks:
+            if inside.overlaps(ipaddress.ip_network(network)):
+                raise Impossible(
+                    network,
+                    f"networks outside of cidr, {self.cidr}: what is sent to an address in both stays in the VPC",
+                    key="allowed_networks",
+                )
+        return self
 
 
 class ProducerTrust(Section):
@@ -55,7 +66,11 @@ class ProducerTrust(Section):
     @model_validator(mode="after")
     def _named(self) -> Self:
         if self.kind == "roles_anywhere" and len(self.principals) != 1:
-            raise ValueError("roles_anywhere wants exactly one principal: the trust anchor's ARN")
+            raise Impossible(
+                len(self.principals),
+                "for roles_anywhere exactly one: the trust anchor's ARN",
+                key="principals",
+            )
         return self
 
 
@@ -70,16 +85,28 @@ class OidcSettings(Section):
 
 
 class EdgeSettings(Section):
-    domain: Annotated[str, Field(pattern=r"^[a-z0-9.-]+\.[a-z]{2,}$")]
-    """Where integrators call the API, for example `api.millrace.example.com`."""
+    domain: Domain
+    """Where integrators call the API, for example `api-{suffix}.millrace.example.com`."""
     certificate_arn: Arn
-    """Issued certificate for `domain` and `internal_domain`, in this region."""
-    internal_domain: Annotated[str, Field(pattern=r"^[a-z0-9.-]+\.[a-z]{2,}$")]
+    """Issued certificate for `domain` and `internal_domain` of every suffix, in this region: a wildcard."""
+    internal_domain: Domain
     """Name that the private load balancer answers to: the certificate's other name."""
     requests_per_s: Annotated[int, Field(ge=1, le=10_000)] = 500
     burst: Annotated[int, Field(ge=1, le=5_000)] = 1_000
     requests_per_day: Annotated[int, Field(ge=1)] = 5_000_000
     oidc: OidcSettings
+
+    @model_validator(mode="after")
+    def _two_doors(self) -> Self:
+        if self.domain == self.internal_domain:
+            raise Impossible(
+                self.domain, "another than domain: each leads to a door of its own", key="internal_domain"
+            )
+        return self
+
+    def of(self, suffix: str) -> EdgeSettings:
+        domains = {name: of_suffix(getattr(self, name), suffix) for name in ("domain", "internal_domain")}
+        return self.model_copy(update=domains)
 
 
 class SecretNames(Section):
@@ -111,7 +138,9 @@ class CiSettings(Section):
     """The hosted CI that may plan and deploy, by the tokens that it signs. No repository: nobody but people."""
 
     repository: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)?$")] = ""
-    issuer: Annotated[str, Field(pattern=r"^https://[a-z0-9./-]+$")] = "https://token.actions.githubusercontent.com"
+    issuer: Annotated[str, Field(pattern=r"^https://[a-z0-9./-]+$")] = (
+        "https://token.actions.githubusercontent.com"
+    )
     plan_environments: tuple[str, ...] = ("plan",)
     deploy_environments: tuple[str, ...] = ("deploy", "ephemeral", "roll-back")
     """Environments of the CI, not of ours: who approves a job there is set there."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from millrace_infra.settings.section import Section
+from millrace_infra.settings.machines import CACHE, DATABASE, check_machine
+from millrace_infra.settings.section import Impossible, Section
 
 SHARD_BYTES_PER_S: Final = 1_000_000
 SHARD_RECORDS_PER_S: Final = 1_000
@@ -69,22 +70,33 @@ class TaskSize(Section):
     @model_validator(mode="after")
     def _offered(self) -> Self:
         if self.memory_mib not in (offered := FARGATE_MEMORY_MIB.get(self.cpu, ())):
-            raise ValueError(
-                f"cpu {self.cpu} with {self.memory_mib} MiB is not offered by Fargate, wanted "
-                + (f"one of {list(offered)} MiB" if offered else f"a cpu out of {list(FARGATE_MEMORY_MIB)}")
+            raise Impossible(
+                f"cpu {self.cpu} with {self.memory_mib} MiB",
+                (f"one of {list(offered)} MiB" if offered else f"a cpu out of {list(FARGATE_MEMORY_MIB)}")
+                + ": the other is not offered by Fargate",
             )
         if self.count_max < self.count_min:
-            raise ValueError(f"count_max {self.count_max} is below count_min {self.count_min}")
+            raise Impossible(self.count_max, f"{self.count_min} at least, as count_min says", key="count_max")
         return self
 
 
 class DatabaseSize(Section):
-    instance_class: Annotated[str, Field(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")]
+    instance_class: str
     readers: Annotated[int, Field(ge=1, le=14)] = 1
     backup_days: Annotated[int, Field(ge=1, le=35)] = 35
     insights_days: Literal[7, 31, 93, 731] = 7
 
+    @field_validator("instance_class")
+    @classmethod
+    def _offered(cls, name: str) -> str:
+        return check_machine(name, service="db", families=DATABASE)
+
 
 class CacheSize(Section):
-    node_type: Annotated[str, Field(pattern=r"^cache\.[a-z0-9]+\.[a-z0-9]+$")]
+    node_type: str
     replicas: Annotated[int, Field(ge=1, le=5)] = 1
+
+    @field_validator("node_type")
+    @classmethod
+    def _offered(cls, name: str) -> str:
+        return check_machine(name, service="cache", families=CACHE)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +16,13 @@ from millrace_infra.commands import main
 from tests.infra.conftest import FOLDER
 
 IMAGE = "registry.example/millrace@sha256:" + "a" * 64
-IMAGES = {f"MILLRACE_IMAGE_{name}": IMAGE for name in ("WORKER", "API", "DASHBOARD", "COLLECTOR")}
-
 VERBS = ("bootstrap", "synth", "preflight", "plan", "deploy", "outputs", "deployed", "destroy")
+RUN_TERRAFORM = tuple(verb for verb in VERBS if verb not in ("synth", "preflight"))
+NEEDED = [(verb, program) for verb in RUN_TERRAFORM for program in ("node", "terraform")] + [
+    ("synth", "node")
+]
+"""(verb, program that it cannot do without)"""
+IMAGES = {f"MILLRACE_IMAGE_{name}": IMAGE for name in ("WORKER", "API", "DASHBOARD", "COLLECTOR")}
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +57,9 @@ def sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     [
         (["--env", "devv"], "did you mean dev?"),
         (["--suffix", "PR42"], "small letters"),
-        (["--suffix", "a-suffix-far-too-long"], "12 at most"),
+        (["--suffix", "asuffixfartoolong"], "12 at most"),
+        (["--suffix", "account"], "what the account has once"),
+        (["--suffix", "registry-b"], "a hyphen parts the suffix"),
     ],
 )
 def test_an_environment_that_cannot_be_is_refused_by_every_verb(
@@ -62,8 +72,26 @@ def test_an_environment_that_cannot_be_is_refused_by_every_verb(
     assert said in sentence(monkeypatch, capsys, verb, *arguments)
 
 
-@pytest.mark.parametrize("verb", ["plan", "outputs", "deployed", "destroy"])
-@pytest.mark.parametrize("missing", ["node", "terraform"])
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("cidr: 10.40.0.0/24", "network.cidr: found '10.40.0.0/24', wanted a network of /16 to /20"),
+        ("region: eu-middle-9", "region: found 'eu-middle-9', wanted an AWS region"),
+        ("shards: 0", "stream.shards: found 0"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_every_verb(
+    verb: str, line: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`line` in the place of dev's own."""
+    key = line.partition(":")[0]
+    file = Path("environments/dev.yaml")
+    file.write_text(re.sub(rf"\b{key}: [^,}}\n]+", line, file.read_text(), count=1))
+    assert said in sentence(monkeypatch, capsys, verb)
+
+
+@pytest.mark.parametrize(("verb", "missing"), NEEDED)
 def test_a_missing_program_is_named_with_the_version_that_is_wanted(
     verb: str,
     missing: str,
@@ -76,7 +104,24 @@ def test_a_missing_program_is_named_with_the_version_that_is_wanted(
         "shutil.which",
         lambda name, *rest, **named: None if name == missing else found(name, *rest, **named) or "x",
     )
+    for name, value in IMAGES.items():
+        monkeypatch.setenv(name, value)
     assert f"{missing}: found 'nothing of that name on PATH'" in sentence(monkeypatch, capsys, verb)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_without_node_on_the_path_no_verb_ends_in_a_traceback(verb: str, tmp_path: Path) -> None:
+    """In a process of its own: whatever a verb imports on its way may start Node."""
+    (tmp_path / "empty").mkdir()
+    environ = {**os.environ, **IMAGES, "PATH": str(tmp_path / "empty")}
+    done = subprocess.run(
+        [sys.executable, "-m", "millrace_infra", verb, "--env", "dev"],
+        env=environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("millrace_infra: node: found 'nothing of that name on PATH'")
+    assert done.stderr.count("\n") == 1
+    assert sorted(path.name for path in Path().iterdir()) == ["empty", "environments"]
 
 
 def test_a_region_that_is_not_the_environments_is_refused(

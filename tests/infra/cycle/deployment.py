@@ -75,17 +75,15 @@ class Aws:
             manager.create_secret(Name=name, SecretString=value)
 
 
-def with_what_exists(aws: Aws, source: Path, place: Path, *, suffix: str = "") -> Path:
+def with_what_exists(aws: Aws, source: Path, place: Path) -> Path:
     """The environments' settings, their certificate exchanged for one that the emulator holds.
 
-    A domain belongs to one deployment: with `suffix`, the settings are a neighbour's, under domains of its own.
+    It is a wildcard, as on AWS: the domains' first labels hold the suffix.
     """
     place.mkdir(parents=True, exist_ok=True)
     for file in source.glob("*.yaml"):
         content = yaml.safe_load(file.read_text())
-        if suffix:
-            content["edge"] |= {name: f"{suffix}-{content['edge'][name]}" for name in DOMAINS}
-        domains = [content["edge"][name] for name in DOMAINS]
+        domains = sorted({f"*.{content['edge'][name].partition('.')[2]}" for name in DOMAINS})
         certificate, key = self_signed(domains)
         imported = aws.client("acm", content["region"]).import_certificate(
             Certificate=certificate, PrivateKey=key

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.infra.conftest import FOLDER
 from tests.infra.cycle import forgotten
-from tests.infra.cycle.deployment import Aws, Deployment, secrets_of, with_what_exists
+from tests.infra.cycle.deployment import Aws, Deployment, secrets_of
 from tests.infra.cycle.differences import Difference, differences
 from tests.infra.cycle.inventory import inventory
 
@@ -34,10 +33,9 @@ STORES = (
 def test_one_suffix_destroyed_leaves_the_other_whole_and_an_upgrade_replaces_no_store_of_it(
     aws: Aws, settings: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    theirs = with_what_exists(aws, FOLDER, tmp_path_factory.mktemp("neighbour"), suffix="goes")
     kept, gone = (
-        Deployment(aws, "dev", suffix, folder=tmp_path_factory.mktemp(suffix), settings=where)
-        for suffix, where in (("stays", settings), ("goes", theirs))
+        Deployment(aws, "dev", suffix, folder=tmp_path_factory.mktemp(suffix), settings=settings)
+        for suffix in ("stays", "goes")
     )
     for deployment in (kept, gone):
         aws.prepare(deployment.environment, secrets_of(deployment.environment))

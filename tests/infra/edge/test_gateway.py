@@ -26,7 +26,7 @@ def settings(program: Program) -> Any:
     from millrace_infra.settings import load
     from tests.infra.conftest import FOLDER
 
-    return load(program.environment, SUFFIX, folder=FOLDER).settings.edge
+    return load(program.environment, SUFFIX, folder=FOLDER).edge
 
 
 def only(program: Program, type_: str) -> Resource:

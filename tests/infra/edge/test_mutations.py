@@ -60,7 +60,7 @@ DEFINITION: list[tuple[Callable[[Body], None], Callable[..., None]]] = [
     (put(f"paths|{LATEST}|get|security", []), g.test_every_operation_wants_a_key),
     (drop(f"paths|{LATEST}|get|security"), g.test_every_operation_wants_a_key),
     (
-        put(f"{INTEGRATION}|uri", "http://internal.dev.millrace.example.com/v1"),
+        put(f"{INTEGRATION}|uri", "http://internal-t1.dev.millrace.example.com/v1"),
         g.test_every_operation_goes_over_the_link_to_the_private_name_by_tls,
     ),
     (

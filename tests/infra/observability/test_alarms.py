@@ -37,7 +37,7 @@ from tests.infra.observability.evaluator import EXTRA, Point, rule_of, state, wa
 from tests.infra.observability.examples import EXAMPLES, LIMIT, SILENT, UNDER, Part
 from tests.infra.observability.functions import told_by_functions
 from tests.infra.program import Program, Resource
-from tests.infra.test_program import empty_blocks
+from tests.infra.proofs.test_program import empty_blocks
 
 pytestmark = pytest.mark.requirement("S-23")
 MAY_BE_ABSENT = {"way-out-of-ports"}

@@ -31,4 +31,5 @@ def test_the_dearer_environment_has_more_of_everything_by_the_hour(programs: dic
     assert all(small.get(kind, 0) <= units for kind, units in large.items())
     assert large["aws_kinesis_stream"] == 26
     assert large["aws_ecs_service"] == 6 + 3 + 2
-    assert small["aws_nat_gateway"] == 1
+    assert small["aws_nat_gateway"] == small["aws_eip"] == 1
+    assert large["aws_nat_gateway"] == large["aws_eip"] == 3

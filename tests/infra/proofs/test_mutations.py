@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
+from tests.infra.breaking import NOTICED, Change, also, broken, drop, first, policy, put
+from tests.infra.conftest import ENVIRONMENTS, FOLDER, SUFFIX, Synthesize
 from tests.infra.program import Program
 from tests.infra.proofs import (
     test_account,
@@ -17,61 +18,14 @@ from tests.infra.proofs import (
     test_encryption,
     test_names,
     test_privilege,
+    test_program,
     test_secrets,
+    test_stopping,
     test_tags,
     test_transport,
 )
 from tests.infra.proofs.conftest import Stacks
 from tests.infra.stores import test_archive
-
-Body = dict[str, Any]
-Change = Callable[[Body], None]
-
-
-def put(path: str, value: Any) -> Change:
-    """Set what lies at a dotted path of a resource."""
-
-    def on(body: Body) -> None:
-        *parents, last = path.split(".")
-        place: Any = body
-        for parent in parents:
-            place = place[int(parent) if parent.isdigit() else parent]
-        place[int(last) if last.isdigit() else last] = value
-
-    return on
-
-
-def drop(key: str) -> Change:
-    def on(body: Body) -> None:
-        del body[key]
-
-    return on
-
-
-def policy(change: Callable[[list[Body]], Any], key: str = "policy") -> Change:
-    """Change the statements of a policy."""
-
-    def on(body: Body) -> None:
-        found = json.loads(body[key])
-        change(found["Statement"])
-        body[key] = json.dumps(found)
-
-    return on
-
-
-def also(kind: str, body: Body) -> Callable[[Body], None]:
-    """A resource more in the whole program."""
-
-    def on(whole: Body) -> None:
-        content = {**body, "//": {"metadata": {"path": "x/added", "uniqueId": "added"}}}
-        whole["resource"].setdefault(kind, {})["added"] = content
-
-    return on
-
-
-def first(key: str, value: Any) -> Callable[[list[Body]], None]:
-    return lambda statements: statements[0].update({key: value})
-
 
 n, t, d, e, h, p, s, a = (
     test_names, test_tags, test_destroyable, test_encryption, test_transport, test_privilege, test_secrets, test_account,
@@ -87,6 +41,9 @@ BROKEN: list[tuple[str, str, Change, Callable[..., None]]] = [
     ("platform", "stream/stream", put("name", "millrace-stream"), n.test_every_name_ends_in_the_suffix),
     ("platform", "stream/stream", put("name", "other-stream-t1"), n.test_every_name_ends_in_the_suffix),
     ("platform", "worker/task/definition", put("family", "millrace-worker"), n.test_every_name_ends_in_the_suffix),
+    ("platform", "gateway/domain", put("domain_name", "api.us.millrace.example.com"), n.test_every_name_ends_in_the_suffix),
+    ("platform", "entry/zone", put("name", "internal.us.millrace.example.com"), n.test_every_name_ends_in_the_suffix),
+    ("platform", WHOLE, also("aws_sqs_queue", {"queue_alias": "x"}), n.test_no_attribute_that_reads_like_a_name_is_unknown),
     ("registry", "keys/registry/alias", put("name", "alias/millrace-registry"), n.test_every_name_ends_in_the_suffix),
     ("platform", WHOLE, also("aws_cloudwatch_log_group", {"name": "/aws/rds/cluster/millrace-aurora/x"}), n.test_a_name_that_aws_prescribes_still_holds_the_suffix),
     ("platform", WHOLE, lambda j: j["provider"]["aws"][0].update(default_tags=[{"tags": {"project": "millrace"}}]), t.test_the_provider_tags_everything),
@@ -161,6 +118,18 @@ BROKEN: list[tuple[str, str, Change, Callable[..., None]]] = [
     ("account", "ci/plan-policy", policy(lambda found: found[0]["Action"].append("kinesis:PutRecord")), a.test_what_plans_changes_nothing_but_the_state_s_lock),
     ("account", "traces", put("type", "NONE"), a.test_traces_are_under_a_key_and_the_gateway_may_log),
     ("account", "gateway", put("depends_on", []), a.test_traces_are_under_a_key_and_the_gateway_may_log),
+    ("platform", "worker/task/definition", put("ephemeral_storage", {}), test_program.test_no_block_is_empty),
+    ("registry", "worker", put("image_scanning_configuration", [{}]), test_program.test_no_block_is_empty),
+    ("account", "scanning", put("rule.0.repository_filter", [{}]), test_program.test_no_block_is_empty),
+    ("platform", WHOLE, lambda j: j["data"]["aws_secretsmanager_secret"].update(x={"tags": {}}), test_program.test_no_block_is_empty),
+    ("account", WHOLE, lambda j: j.update(output={"x": {"value": str(FOLDER)}}), test_program.test_no_absolute_path_of_this_machine_is_in_any_stack),
+    ("platform", "rotation/database-user/function", put("filename", f"{FOLDER.parent}/functions/x.zip"), test_program.test_no_absolute_path_of_this_machine_is_in_any_stack),
+    *(("platform", f"deployment/{service}", change, test_stopping.test_a_deployment_of_the_platform_is_stopped_by_the_alarms_of_its_service)
+      for service in ("api", "dashboard") for change in (
+        put("alarm_configuration.alarms", []), put("alarm_configuration.enabled", False), put("alarm_configuration.ignore_poll_alarm_failure", True),
+        put("alarm_configuration.alarms.0", "millrace-forgotten-t1"))),
+    ("platform", "worker/service", put("alarms.rollback", False), test_stopping.test_a_deployment_of_the_platform_is_stopped_by_the_alarms_of_its_service),
+    ("platform", "worker/service", drop("alarms"), test_stopping.test_a_deployment_of_the_platform_is_stopped_by_the_alarms_of_its_service),
     ("account", "backup", put("resource_type_opt_in_preference", {"EFS": True}), a.test_backups_of_the_database_and_the_files_are_opted_into),
 ]  # fmt: skip
 
@@ -175,15 +144,89 @@ def test_a_broken_rule_is_noticed(
 ) -> None:
     whole = stacks("us-east-1", kind)
     promise(whole)
-    broken = Program(whole.name, whole.text)
-    change(dict_at(broken, path))
-    with pytest.raises((AssertionError, KeyError, ValueError)):
-        promise(broken)
+    with pytest.raises(NOTICED):
+        promise(broken(whole, path, change))
 
 
-def dict_at(program: Program, path: str) -> Body:
-    """The resource whose path this is, or the whole program."""
-    if not path:
-        return program.json
-    (found,) = [one for one in program if one.path == path]
-    return found.body  # type: ignore[return-value]
+OIDC = "StringEquals"
+HOST = "token.actions.githubusercontent.com"
+EVERY_JOB = {OIDC: {f"{HOST}:aud": "sts.amazonaws.com", f"{HOST}:sub": ["repo:example-org/millrace:*"]}}
+TRUST: list[tuple[str, Change]] = [
+    ("ci/deploy", policy(lambda found: found[0].update(Condition=EVERY_JOB), "assume_role_policy")),
+    ("ci/deploy", policy(lambda found: found[0]["Condition"][OIDC].pop(f"{HOST}:aud"), "assume_role_policy")),
+    ("ci/deploy", policy(lambda found: found[0].update(Action="sts:AssumeRole"), "assume_role_policy")),
+    ("ci/deploy", policy(lambda found: found[0].update(Principal={"Federated": "*"}), "assume_role_policy")),
+    ("ci/deploy", policy(lambda found: found.append(ANYONE), "assume_role_policy")),
+    ("ci/deploy", drop("permissions_boundary")),
+    ("ci/provider", put("url", "https://tokens.example.com")),
+]
+
+
+@pytest.mark.parametrize(("path", "change"), TRUST)
+def test_a_role_of_the_ci_that_trusts_others_is_noticed(stacks: Stacks, path: str, change: Change) -> None:
+    account = stacks("eu-central-1", "account")
+    a.test_only_a_job_of_our_repository_that_was_let_through_takes_a_role(
+        account, "deploy", ["deploy", "ephemeral"]
+    )
+    with pytest.raises((*NOTICED, AttributeError)):
+        a.test_only_a_job_of_our_repository_that_was_let_through_takes_a_role(
+            broken(account, path, change), "deploy", ["deploy", "ephemeral"]
+        )
+
+
+STATE: list[tuple[str, str, Change]] = [
+    ("account", "state/bucket", put("bucket", "another")),
+    ("account", "state/versioning", put("versioning_configuration.status", "Suspended")),
+    ("account", "state/life-cycle", put("rule.0.expiration", [{"days": 90}])),
+    ("account", "state-key/alias", put("name", "alias/another")),
+    *(
+        (kind, WHOLE, lambda j, key=key, value=value: j["terraform"]["backend"]["s3"].update({key: value}))
+        for kind in ("platform", "registry")
+        for key, value in (("encrypt", False), ("use_lockfile", False), ("bucket", "another"), ("kms_key_id", ""))
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "path", "change"), STATE)
+def test_a_state_that_is_not_guarded_is_noticed(stacks: Stacks, kind: str, path: str, change: Change) -> None:
+    def changed(environment: str, of: str) -> Program:
+        whole = stacks(environment, of)
+        return broken(whole, path, change) if of == kind else whole
+
+    promise = a.test_the_state_lies_encrypted_with_its_former_versions_where_the_stacks_look_for_it
+    promise(stacks("eu-central-1", "account"), stacks)
+    with pytest.raises(NOTICED):
+        promise(changed("eu-central-1", "account"), changed)
+
+
+def test_an_account_s_stack_that_knows_a_suffix_is_noticed(synthesize: Synthesize, stacks: Stacks) -> None:
+    promise = a.test_the_account_s_stack_is_the_same_for_every_environment_and_suffix_of_a_region
+    account = stacks("eu-central-1", "account")
+    promise(synthesize, account)
+    with pytest.raises(AssertionError):
+        promise(synthesize, broken(account, "state/bucket", put("tags.Name", f"state-{SUFFIX}")))
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_program_that_differs_from_run_to_run_is_noticed(synthesize: Synthesize, environment: str) -> None:
+    def once(name: str) -> dict[str, Program]:
+        return {
+            stack: broken(program, "", lambda j: j.update(at="12:00"))
+            for stack, program in synthesize(name).items()
+        }
+
+    once.__wrapped__ = lambda name, suffix: synthesize(name, suffix)  # type: ignore[attr-defined]
+    with pytest.raises(AssertionError):
+        test_program.test_the_same_input_gives_the_same_bytes(once, environment)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_name_that_two_suffixes_share_is_noticed(synthesize: Synthesize, environment: str) -> None:
+    def changed(name: str, suffix: str = SUFFIX) -> dict[str, Program]:
+        shared = put("domain_name", "api.example.com")
+        whole = synthesize(name, suffix)
+        return {**whole, f"millrace-{suffix}": broken(whole[f"millrace-{suffix}"], "gateway/domain", shared)}
+
+    n.test_two_suffixes_in_one_region_share_no_name(synthesize, environment)
+    with pytest.raises(AssertionError):
+        n.test_two_suffixes_in_one_region_share_no_name(changed, environment)

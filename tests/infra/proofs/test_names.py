@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from tests.infra.program import Program, Resource
 
 NAMING = (
     "alarm_name", "alias", "bucket", "cluster_identifier", "creation_token", "dashboard_name",
-    "deployment_group_name", "function_name", "group_name", "identifier", "name", "replication_group_id",
+    "deployment_group_name", "domain_name", "function_name", "group_name", "identifier", "name", "replication_group_id",
     "rule_name", "stage_name", "user_group_id", "user_id", "user_name",
 )  # fmt: skip
 """Attributes by which AWS knows a thing. A task definition's `family` is one, a parameter group's is not."""
@@ -19,10 +20,27 @@ NAMED_BY_OTHERS = {
     # what it is called is part of a name of ours already, or of no name space at all
     ("aws_iam_role_policy", "name"): "inline: it lives inside its role",
     ("aws_elasticache_user", "user_name"): "every group must hold one user called default",
-    # a domain is a setting, because its owner has to delegate it
-    ("aws_route53_zone", "name"): "the internal domain, private to the VPC",
-    ("aws_route53_record", "name"): "the internal domain, private to the VPC",
 }
+DOMAINS = {("aws_api_gateway_domain_name", "domain_name"), ("aws_route53_zone", "name"), ("aws_route53_record", "name")}
+"""A certificate's wildcard stands for the first label, so that is where the suffix is."""
+LIKE_A_NAME = re.compile(r"(^|_)(name|identifier|id|alias|bucket|family|token|path|prefix|domain)$")
+NO_NAME = {
+    "availability_zone_id": "AWS's",
+    "database_name": "inside its cluster",
+    "deployment_config_name": "AWS's",
+    "display_name": "shown in mails, unique nowhere",
+    "domain": "kind of an address",
+    "family": "AWS's, of a parameter group; a task definition's is a name",
+    "method_path": "inside its stage",
+    "metric_name": "inside its namespace, which has the suffix",
+    "service_name": "AWS's",
+    "statement_id": "inside its function's policy",
+    "target_id": "inside its rule",
+    "target_prefix": "inside its bucket",
+    "transit_gateway_id": "a setting: what carries several networks",
+    "url_path": "a pattern",
+}
+"""Attributes that read like a name and are none by which AWS knows a thing of ours."""
 PRESCRIBED = ("/aws/rds/cluster/",)
 """Log groups that a service names itself, our name in the middle."""
 
@@ -43,7 +61,8 @@ def test_every_name_ends_in_the_suffix(suffixed: Program) -> None:
     for resource, key, value in own_names(suffixed):
         if (resource.type, key) in NAMED_BY_OTHERS or value.startswith(PRESCRIBED):
             continue
-        assert value.endswith(f"-{SUFFIX}"), f"{resource.path} {key}: {value}"
+        name = value.partition(".")[0] if (resource.type, key) in DOMAINS else value
+        assert name.endswith(f"-{SUFFIX}"), f"{resource.path} {key}: {value}"
         assert "millrace" in value or value.startswith("mr-"), f"{resource.path} {key}: {value}"
         found += 1
     assert found > 3
@@ -54,6 +73,32 @@ def test_a_name_that_aws_prescribes_still_holds_the_suffix(suffixed: Program) ->
     for resource, _, value in own_names(suffixed):
         if value.startswith(PRESCRIBED):
             assert f"-{SUFFIX}/" in value, resource.path
+
+
+@pytest.mark.requirement("S-03")
+def test_no_attribute_that_reads_like_a_name_is_unknown(suffixed: Program) -> None:
+    """A new kind of resource brings its own word for a name: it is in one of the two lists, or this fails."""
+    found = {
+        key for resource in suffixed for key, value in resource.body.items()
+        if isinstance(value, str) and LIKE_A_NAME.search(key)
+    }  # fmt: skip
+    assert found <= {*NAMING, *NO_NAME, *references(suffixed)}
+
+
+def references(program: Program) -> set[str]:
+    """Attributes that are nowhere written out: each names another resource."""
+    written = {
+        key for resource in program for key, value in resource.body.items()
+        if isinstance(value, str) and "${" not in value
+    }  # fmt: skip
+    return {key for resource in program for key in resource.body} - written
+
+
+@pytest.mark.requirement("S-03")
+def test_no_row_of_what_is_no_name_is_left_over(synthesize: Synthesize) -> None:
+    platform = synthesize("us-east-1")[f"millrace-{SUFFIX}"]
+    written = {key for resource in platform for key in resource.body} - references(platform)
+    assert set(NO_NAME) <= written
 
 
 @pytest.mark.requirement("S-03")

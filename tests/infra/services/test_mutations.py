@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.infra.conftest import ENVIRONMENTS
 from tests.infra.program import Program
 from tests.infra.services import test_deployment, test_entry, test_scaling, test_tasks
 from tests.infra.services.parts import Build
@@ -46,6 +48,15 @@ def of_policy(change: Callable[[list[Body]], None]) -> Callable[[Body], None]:
         found = json.loads(body["policy"])
         change(found["Statement"])
         body["policy"] = json.dumps(found)
+
+    return on
+
+
+def source_ip(change: Callable[[list[str]], None]) -> Callable[[Body], None]:
+    """A change of the networks that a rule lets in."""
+
+    def on(body: Body) -> None:
+        change(next(one["source_ip"]["values"] for one in body["condition"] if "source_ip" in one))
 
     return on
 
@@ -93,6 +104,8 @@ BROKEN: list[tuple[str, Callable[[Body], None], Callable[..., None], tuple[Any, 
     ("entry/rules/health", put("condition", [{"host_header": {"values": ["a"]}}]), e.test_the_health_check_of_the_network_load_balancer_is_answered_without_a_host, ()),
     ("entry/rules/api", put("priority", 99), e.test_the_api_comes_before_the_dashboard, ("rules",)),
     ("entry/dashboard-blue/group", put("stickiness.enabled", False), e.test_sessions_of_the_dashboard_stick_and_calls_of_the_api_do_not, ()),
+    *((f"entry/{listener}/dashboard-0", change, e.test_the_dashboard_opens_for_allowed_networks_only, (name,)) for listener in ("rules", "test-rules") for name in ENVIRONMENTS for change in (
+        source_ip(lambda found: found.append("0.0.0.0/0")), source_ip(lambda found: found.clear()), put("condition", [{"host_header": {"values": ["a"]}}]))),
     ("entry/rules/dashboard-0", put("action.0.type", "authenticate-oidc"), e.test_the_sign_in_leaves_no_secret_in_the_state, ()),
     ("entry/access-log/policy", of_policy(lambda found: found[-1].update(Principal="*")), e.test_the_access_log_lies_in_a_private_bucket_that_only_the_balancer_writes_to, ()),
     ("entry/alb", put("drop_invalid_header_fields", False), e.test_the_access_log_lies_in_a_private_bucket_that_only_the_balancer_writes_to, ()),
@@ -101,6 +114,9 @@ BROKEN: list[tuple[str, Callable[[Body], None], Callable[..., None], tuple[Any, 
     ("deployment/api", put("deployment_config_name", "CodeDeployDefault.ECSAllAtOnce"), d.test_the_api_moves_by_a_tenth_and_the_dashboard_at_once, ()),
     ("deployment/api", put("auto_rollback_configuration.enabled", False), d.test_a_bad_version_goes_back_by_itself_to_one_that_is_still_up, ("api",)),
     ("deployment/api", put("alarm_configuration.alarms", []), d.test_alarms_stop_a_deployment, ()),
+    ("worker/service", put("alarms.alarm_names", []), d.test_alarms_stop_a_deployment, ()),
+    ("worker/service", put("alarms.rollback", False), d.test_alarms_stop_a_deployment, ()),
+    ("deployment/api", put("alarm_configuration.ignore_poll_alarm_failure", True), d.test_alarms_stop_a_deployment, ()),
     ("api/service", put("lifecycle.ignore_changes", ["desired_count"]), d.test_terraform_puts_nothing_back_that_a_deployment_moved, ("api",)),
     ("entry/rules/api", put("lifecycle.ignore_changes", []), d.test_terraform_puts_nothing_back_that_a_deployment_moved, ("api",)),
     ("dashboard/service", put("depends_on", []), d.test_a_service_is_made_after_the_rules_that_lead_to_its_target_groups, ("dashboard",)),
@@ -111,6 +127,9 @@ BROKEN: list[tuple[str, Callable[[Body], None], Callable[..., None], tuple[Any, 
     ("deployment/role/may-roles", of_policy(lambda found: found[0].update(Condition={})), d.test_codedeploy_moves_these_services_and_hands_over_their_roles_only, ()),
     ("deployment/role/may-services", of_policy(lambda found: found[0].update(Resource=["*"])), d.test_codedeploy_moves_these_services_and_hands_over_their_roles_only, ()),
     ("worker-scaling/bytes-alarm", put("metric_query.2.expression", "incoming / 60"), s.test_workers_follow_the_bytes_that_come_in_for_each_of_them, ()),
+    *(("worker-scaling/" + path, change, s.test_at_the_declared_load_all_workers_run_and_at_half_of_it_a_part, ("us-east-1",)) for path, change in (
+        ("bytes-alarm", put("threshold", 2_000_000)), ("bytes-alarm", put("threshold", 100_000)), ("target", put("max_capacity", 13)),
+        ("up-on-bytes", put(f"{STEPS}.step_adjustment.0.scaling_adjustment", 200)), ("bytes-alarm", put("metric_query.2.expression", "incoming / running")))),
     ("worker-scaling/down", put(f"{STEPS}.step_adjustment.0.scaling_adjustment", -5), s.test_workers_come_at_once_and_go_one_by_one, ()),
     ("worker-scaling/lag-alarm", put("evaluation_periods", 15), s.test_workers_come_at_once_and_go_one_by_one, ()),
     ("worker-scaling/lag-alarm", put("treat_missing_data", "breaching"), s.test_silence_moves_nothing, ()),
@@ -129,10 +148,23 @@ def test_a_broken_rule_is_noticed(
     promise: Callable[..., None],
     more: tuple[Any, ...],
 ) -> None:
+    if "built" in inspect.signature(promise).parameters:
+        promise(built, *more)
+        with pytest.raises((AssertionError, KeyError)):
+            promise(lambda name: changed(built(name), path, change), *more)
+        return
     whole = built("dev")
     promise(whole, *more)
-    broken = Program(whole.name, whole.text)
-    change(broken.at(path).body)  # type: ignore[arg-type]
-    broken.text = json.dumps(broken.json)
     with pytest.raises((AssertionError, SyntaxError, KeyError)):
-        promise(broken, *more)
+        promise(changed(whole, path, change), *more)
+
+
+def changed(whole: Program, path: str, change: Callable[[Body], None]) -> Program:
+    broken = Program(whole.name, whole.text)
+    body: Body = broken.at(path).body  # type: ignore[assignment]
+    try:
+        change(body)
+    except (KeyError, StopIteration) as error:
+        raise RuntimeError(f"nothing was broken: no such place in {path}") from error
+    broken.text = json.dumps(broken.json)
+    return broken

@@ -53,15 +53,42 @@ def test_no_more_workers_than_shards(built: Build, name: str) -> None:
     assert target["min_capacity"] == min(settings.worker.count_min, target["max_capacity"])
 
 
+def within(step: dict[str, Any], over: float) -> bool:
+    end = step.get("metric_interval_upper_bound", "inf")
+    return float(step["metric_interval_lower_bound"]) <= over < float(end)
+
+
+def settled(program: Program, bytes_per_s: float) -> int:
+    """Workers after the alarm and its steps have done what they do, from the least on, under a steady load."""
+    alarm = program.at("worker-scaling/bytes-alarm")
+    steps = program.at("worker-scaling/up-on-bytes")["step_scaling_policy_configuration"]
+    target = program.at("worker-scaling/target")
+    assert alarm["comparison_operator"] == "GreaterThanOrEqualToThreshold"
+    running = target["min_capacity"]
+    for _ in range(100):
+        names = {"incoming": bytes_per_s * 60, "running": running}
+        over = eval(metrics(alarm)["per_task"]["expression"], {}, names) - alarm["threshold"]
+        if over < 0 or running == target["max_capacity"]:
+            return int(running)
+        (percent,) = [step["scaling_adjustment"] for step in steps["step_adjustment"] if within(step, over)]
+        more = max(running * percent // 100, steps["min_adjustment_magnitude"])
+        running = min(running + more, target["max_capacity"])
+    raise AssertionError(f"still moving at {running} workers")
+
+
 @pytest.mark.requirement("S-15")
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_at_the_declared_load_all_workers_run(name: str) -> None:
-    from millrace_infra.services.scaling import worker_bytes_per_s, worker_ceiling
+def test_at_the_declared_load_all_workers_run_and_at_half_of_it_a_part(built: Build, name: str) -> None:
     from millrace_infra.settings import load
 
-    environment = load(name, SUFFIX, folder=FOLDER)
-    declared = environment.settings.load.bytes_per_s
-    assert worker_bytes_per_s(environment) * worker_ceiling(environment) == pytest.approx(declared)
+    size = load(name, SUFFIX, folder=FOLDER).settings
+    declared = size.load.events_per_s * size.load.event_bytes * size.load.headroom
+    ceiling = min(size.worker.count_max, size.stream.shards)
+    assert settled(built(name), declared) == ceiling
+    assert settled(built(name), 10 * declared) == ceiling
+    # as many as carry it, and no more than one step of a quarter beyond
+    assert ceiling / 2 <= settled(built(name), declared / 2) <= max(size.worker.count_min, ceiling / 2 * 1.25 + 1)
+    assert settled(built(name), 0) == min(size.worker.count_min, ceiling)
 
 
 @pytest.mark.requirement("S-06")

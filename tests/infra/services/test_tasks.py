@@ -13,6 +13,7 @@ import yaml
 
 from tests.infra.conftest import ENVIRONMENTS, FOLDER
 from tests.infra.program import Program
+from tests.infra.proofs.test_program import empty_blocks
 from tests.infra.services.conftest import GIVEN
 from tests.infra.services.parts import (
     LONG_RUNNING,
@@ -24,7 +25,6 @@ from tests.infra.services.parts import (
     statements,
     variables,
 )
-from tests.infra.test_program import empty_blocks
 
 
 def test_no_block_is_empty(services: Program) -> None:

@@ -16,9 +16,17 @@ GATEWAY = "arn:aws:iam::123456789012:role/gateway"
 
 
 def stream(stack: Any, environment: Any, keys: Any) -> object:
+    from millrace_infra import outputs
     from millrace_infra.stream import Stream
 
-    return Stream(stack, "stream", environment=environment, key=keys["stream"])
+    made = Stream(stack, "stream", environment=environment, key=keys["stream"])
+    outputs.write(stack, outputs.producers(made.producers))
+    return made
+
+
+def told(program: Program) -> dict[str, str]:
+    """Output name -> value, as `make deploy` writes them."""
+    return {name: one["value"] for name, one in program.json["output"].items()}
 
 
 def actions(program: Program, path: str) -> set[str]:
@@ -129,6 +137,8 @@ def test_in_the_same_account_the_named_roles_become_producers(
     (trust,) = program.at("producers/role/role").statements("assume_role_policy")
     assert trust["Principal"] == {"AWS": trusted}
     assert program.of("aws_rolesanywhere_profile", "aws_iot_role_alias") == []
+    assert set(told(program)) == {"producer_role_arn"}
+    assert program.follow(told(program)["producer_role_arn"]) == program.at("producers/role/role")
 
 
 def test_a_certificate_of_the_plants_authority_makes_a_producer(alone: Alone) -> None:
@@ -140,6 +150,8 @@ def test_a_certificate_of_the_plants_authority_makes_a_producer(alone: Alone) ->
     (profile,) = program.of("aws_rolesanywhere_profile")
     assert [program.follow(arn) for arn in profile["role_arns"]] == [program.at("producers/role/role")]
     assert profile["enabled"] is True
+    assert set(told(program)) == {"producer_role_arn", "producer_profile_arn"}
+    assert program.follow(told(program)["producer_profile_arn"]) == profile
 
 
 def test_a_device_that_iot_knows_makes_a_producer(alone: Alone) -> None:
@@ -153,3 +165,5 @@ def test_a_device_that_iot_knows_makes_a_producer(alone: Alone) -> None:
         "ArnEquals": {"aws:SourceArn": source},
     }
     assert program.follow(alias["role_arn"]) == program.at("producers/role/role")
+    assert set(told(program)) == {"producer_role_arn", "producer_role_alias"}
+    assert program.follow(told(program)["producer_role_alias"]) == alias
