@@ -66,6 +66,23 @@ def test_a_secret_that_cannot_be_described_fails_the_call_and_hides_no_other() -
     assert set(days(metrics)) == {"database_user", "api_keys"}
 
 
+def test_the_function_asks_secrets_manager_and_tells_cloudwatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through boto3, whose client refuses a parameter that AWS does not know."""
+    moto, boto3 = pytest.importorskip("moto"), pytest.importorskip("boto3")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv(names.ENV_METRIC_NAMESPACE, f"Millrace/{SUFFIX}")
+    with moto.mock_aws():
+        manager = boto3.client("secretsmanager")
+        for secret, variable in secret_age.SECRETS.items():
+            monkeypatch.setenv(variable, manager.create_secret(Name=secret, SecretString="{}")["ARN"])
+        secret_age.handler({}, None)
+        found = boto3.client("cloudwatch").list_metrics(Namespace=f"Millrace/{SUFFIX}")["Metrics"]
+    told = {(one["MetricName"], one["Dimensions"][0]["Value"]) for one in found}
+    assert told == {(names.METRIC_SECRET_AGE_DAYS, secret) for secret in ROTATED}
+
+
 def test_every_rotated_secret_is_told_of_under_the_name_that_the_alarms_have() -> None:
     assert {field: VARIABLES[field] for field in ROTATED} == secret_age.SECRETS
 
