@@ -20,7 +20,7 @@ from types import FrameType
 from millrace import telemetry
 from millrace.assets.load import load as load_model
 from millrace.assets.publish import publish
-from millrace.errors import MillraceError
+from millrace.errors import DataFolderError, MillraceError
 from millrace.identity import claim
 from millrace.local import endpoints as endpoints_file
 from millrace.local import ports, ready
@@ -34,11 +34,13 @@ from millrace.local.status import StatsPoller, StatusLine
 from millrace.names import SERVICE_API, SERVICE_DASHBOARD, SERVICE_WORKER
 from millrace.schema import migrate
 from millrace.settings import Settings
+from millrace.shard_keeper import check_span
 from millrace.sinks.postgres import Owners
 from millrace.stream.valkey import ValkeyStream
 
 READY_WAIT_S = 90.0  # the first start compiles the kernels
 WATCH_PACE_S = 0.1
+PAGE_WAIT_S = 10.0
 DISK_FULL_WAIT_S = 5.0
 SERVER_BACKOFF_S = 0.5  # sessions of a killed PostgreSQL hold its memory for a moment
 
@@ -106,7 +108,10 @@ class Supervisor:
         return 0
 
     def _claim(self, folder: DataFolder, servers: Servers) -> None:
-        """The stores are this folder's, or marked as such if they are new."""
+        """The stores are this folder's and of one time, or marked as this folder's if they are new.
+
+        Looked at before anything appends: behind a new tick, a stream of an older time looks like a whole one.
+        """
         addresses, settings = servers.addresses, self._settings
         stream = ValkeyStream(
             addresses.stream_url, shard_count=folder.identity.shards, bytes_max=settings.stream_bytes_max
@@ -114,6 +119,8 @@ class Supervisor:
         registry = Owners(addresses.postgres_url, "supervisor", settings)
         try:
             claim(folder.identity.text, stream=stream, registry=registry)
+            for row in registry.shards():
+                check_span(stream, row.shard, applied=row.positions.applied, snapshot=row.positions.snapshot)
         finally:
             registry.close()
             stream.close()
@@ -174,13 +181,30 @@ class Supervisor:
             time.sleep(WATCH_PACE_S)
         self._put_model_in_force(endpoints)
         folder.announce(endpoints.dashboard_url or endpoints.api_url)
-        self._say_where(endpoints)
         self._write_pids(endpoints)
+        self._wait_page(endpoints)
+        self._say_where(endpoints)
 
     def _is_ready(self, endpoints: Endpoints) -> bool:
         return ready.shards_owned(endpoints.postgres_url) >= endpoints.shards and ready.answers(
             f"{endpoints.api_url}/v1/health/ready", token=endpoints.token
         )
+
+    def _wait_page(self, endpoints: Endpoints) -> None:
+        """Whoever clicks on the address finds the page. Bounded: the flow needs no page and goes on."""
+        until = time.monotonic() + PAGE_WAIT_S
+        while time.monotonic() < until and not self._stop.is_set():
+            if not self._page_comes(endpoints) or ready.answers(endpoints.dashboard_url, below=500):
+                return
+            self._mend(time.monotonic())
+            time.sleep(WATCH_PACE_S)
+
+    def _page_comes(self, endpoints: Endpoints) -> bool:
+        """Whether there is one to wait for: asked for, and not given up."""
+        running = (
+            not watched.given_up for watched in self._watched if watched.child.name == SERVICE_DASHBOARD
+        )
+        return bool(endpoints.dashboard_url) and any(running)
 
     def _put_model_in_force(self, endpoints: Endpoints) -> None:
         """The asset model that the settings name; the same one as last time changes nothing."""
@@ -272,6 +296,10 @@ class Supervisor:
     def _note_death(self, watched: Watched, now_s: float) -> None:
         child = watched.child
         telemetry.forget_process(child.last_pid)
+        if child.exit_code == DataFolderError.exit_code and not watched.optional:
+            raise DataFolderError(
+                f"{child.name} cannot go on, and the platform stops:\n{child.last_lines(1)}"
+            )
         killed = child.exit_code in (-signal.SIGKILL, -signal.SIGTERM)
         watched.restart_at_s = watched.deaths.note(now_s, killed=killed)
         self._line.say(f"{child.name} died ({_how(child.exit_code)}); it is started again")

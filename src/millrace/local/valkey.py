@@ -13,12 +13,14 @@ from urllib.parse import quote
 
 import valkey
 
-from millrace.errors import Unavailable
+from millrace.errors import DataFolderError, Unavailable
 from millrace.local.binaries import valkey_program
 from millrace.local.child import Child, wait_until
 from millrace.local.folder import DataFolder, write_private
 from millrace.stream.durability import server_options
 
+DAMAGED: Final = ("Bad file format", "Unrecoverable error", "Short read")
+"""What Valkey says of an append-only file that it does not read to its end."""
 START_WAIT_S: Final = 120.0  # reading a 2 GB append-only file takes some 10 s
 
 _BOTH: Final = {
@@ -70,13 +72,19 @@ class EmbeddedValkey:
 
     def wait_ready(self) -> None:
         if not wait_until(self.answers, wait_s=START_WAIT_S, child=self.child):
-            raise Unavailable(
-                f"The {self.child.name} server does not start; its log ({self.child.log}) ends with:\n"
-                f"{self.child.last_lines(6)}"
-            )
+            self._explain()
 
     def stop(self) -> None:
         self.child.stop()
+
+    def _explain(self) -> None:
+        said = f"its log ({self.child.log}) ends with:\n{self.child.last_lines(6)}"
+        if any(word in said for word in DAMAGED):
+            raise DataFolderError(
+                f"{self._data} is damaged: {said}\nNothing was changed. Put the folder's files back from a copy, "
+                "or begin anew with `millrace reset`."
+            )
+        raise Unavailable(f"The {self.child.name} server does not start; {said}")
 
     def answers(self) -> bool:
         """Whether it answers now: neither down nor still reading its file."""
