@@ -42,23 +42,30 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def outside_pytest() -> dict[str, str]:
+    """Our environment as a user's terminal has it: the page's library behaves otherwise inside a test."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "NICEGUI_"))}
+
+
 @dataclass
 class Platform:
     """`millrace up` on a data folder of its own."""
 
     home: Path
     settings: dict[str, str]
+    simulate: bool = False
     process: subprocess.Popen[bytes] | None = None
     endpoints: dict[str, Any] = field(default_factory=dict)
 
     @property
     def environ(self) -> dict[str, str]:
-        return {**os.environ, **self.settings, "MILLRACE_HOME": str(self.home)}
+        return {**outside_pytest(), **self.settings, "MILLRACE_HOME": str(self.home)}
 
     def start(self) -> None:
         """Start and wait until it is ready; bounded."""
         log = (self.home.parent / "up.log").open("ab")
-        command = [sys.executable, "-m", "millrace.cli", "up", "--no-simulate"]
+        command = [sys.executable, "-m", "millrace.cli", "up"]
+        command += ["--simulate" if self.simulate else "--no-simulate"]
         self.process = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
         until = time.monotonic() + READY_S
         while time.monotonic() < until:

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.simulation.real_platform import free_port
+from tests.simulation.real_platform import free_port, outside_pytest
 
 ROOT = Path(__file__).parents[3]
 WAIT_S = 180.0  # a cold start compiles kernels
@@ -42,7 +42,7 @@ class Run:
 
     def __init__(self, home: Path, ports: tuple[int, int]) -> None:
         environ = {
-            **os.environ,
+            **outside_pytest(),
             "MILLRACE_HOME": str(home),
             "MILLRACE_API_PORT": str(ports[0]),
             "MILLRACE_DASHBOARD_PORT": str(ports[1]),
@@ -84,14 +84,16 @@ def processes_of(home: Path) -> list[str]:
     """Everything that still runs on a data folder."""
     found = []
     for process in psutil.process_iter(["cmdline", "environ", "status"]):
-        said = " ".join([*(process.info["cmdline"] or []), (process.info["environ"] or {}).get("MILLRACE_HOME", "")])
+        said = " ".join(
+            [*(process.info["cmdline"] or []), (process.info["environ"] or {}).get("MILLRACE_HOME", "")]
+        )
         if str(home) in said and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(said)
     return found
 
 
 @pytest.mark.long
-@pytest.mark.requirement("M-01")
+@pytest.mark.requirement("B-01")
 def test_make_run_shows_figures_page_and_token_stops_clean_and_goes_on(tmp_path: Path) -> None:
     home, ports = tmp_path / "home", (free_port(), free_port())
     run = Run(home, ports)
@@ -103,11 +105,12 @@ def test_make_run_shows_figures_page_and_token_stops_clean_and_goes_on(tmp_path:
         figures = run.line(lambda line: FIGURES.match(line.strip()), "a status line with every figure")
         assert float(figures["rate"].rstrip("k")) > 0
         assert figures["rejected"] == "0"
-        api = httpx.Client(base_url=f"http://127.0.0.1:{ports[0]}", headers={"Authorization": f"Bearer {token}"})
+        api = httpx.Client(
+            base_url=f"http://127.0.0.1:{ports[0]}", headers={"Authorization": f"Bearer {token}"}
+        )
         before = api.get(f"/v1/tags/{PUMP}/latest").json()
         assert before["value"] is not None
-        stats = api.get("/v1/stats").json()
-        assert stats["live"]["tags"] >= 10_000
+        assert api.get("/v1/stats").json()["live"]["tags"] >= 10_000
         assert len(processes_of(home)) > 5
         assert run.interrupt() == 0
         assert run.lines[-1] == "stopped; `millrace up` goes on from here"
