@@ -29,7 +29,11 @@ class Benchmark:
 
 def bench(
     name: Annotated[
-        str, typer.Argument(help="Which one, as listed without it, e.g. micro.decode.", show_default=False)
+        str,
+        typer.Argument(
+            help="Which one, as the list names it, e.g. micro.decode; without it they are listed.",
+            show_default=False,
+        ),
     ] = "",
     arguments: Annotated[
         list[str] | None,
@@ -40,7 +44,7 @@ def bench(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the benchmarks of this checkout with what each measures, or run one and print its figures."""
+    """List the benchmarks of this checkout, or run one."""
     root = _root()
     known = available(root)
     if not name:

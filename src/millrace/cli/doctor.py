@@ -8,8 +8,9 @@ from millrace.cli.platform import HomeOption, JsonOption, print_json, settings_o
 
 
 def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Check Python, servers, data folder, disk, ports and sync times; says what to do about each. Exit 1
-    on a fault.
+    """Check whether this machine is fit, and say what to do.
+
+    Python, servers, data folder, disk, ports and sync times. It changes nothing. Exit 1 on a fault.
     """
     from dataclasses import asdict
 

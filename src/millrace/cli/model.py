@@ -13,10 +13,16 @@ from millrace.cli.platform import HomeOption, JsonOption, print_json, running
 def model(
     file: Annotated[Path, typer.Argument(help="YAML or CSV; docs/asset-model.md describes both.")],
     home: HomeOption = None,
-    check: Annotated[bool, typer.Option("--check", help="Only say what is wrong with it.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what is wrong with it; needs no running platform.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put an asset model in force without a restart; every mistake is named with its line. Exit 2 on a mistake."""
+    """Put an asset model in force: tags, units, limits.
+
+    Without a restart, in the place of the model before it. Every mistake is named with its line, and then
+    nothing is changed. Exit 2 on a mistake.
+    """
     from millrace.assets.load import load
     from millrace.assets.publish import publish
     from millrace.process.detect.table import DETECTOR_NAMES

@@ -28,9 +28,9 @@ def rejects(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the readings that were not accepted, newest first, each with its reason.
+    """List readings that were refused; send them again.
 
-    Mend the cause (the model, say), then --replay sends them again.
+    Newest first, each with its reason. Mend the cause (the asset model, say), then --replay sends them again.
     """
     api = Api.of(home)
     if replay:

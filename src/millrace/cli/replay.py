@@ -120,11 +120,10 @@ def replay(
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Send recorded data through the running platform as if it were measured now, and print where the
-    recording's own labels say that it was abnormal.
+    """Send recorded data as if it were measured now.
 
-    Times are shifted to now and keep their spacing. Each file becomes a source of its own. Exit 1 when
-    readings did not arrive.
+    Times are shifted to now and keep their spacing. Each file becomes a source of its own. At the end it
+    prints where the recording's own labels say that it was abnormal. Exit 1 when readings did not arrive.
     """
     settings, endpoints = running(home)
     told = Told(past_max_s=settings.past_max_s)

@@ -13,7 +13,10 @@ def reset(
     home: HomeOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete the data folder with everything in it. Asks first; refuses while the platform runs."""
+    """Delete the data folder, after asking.
+
+    With all readings, history and settings in it. Refuses while the platform runs.
+    """
     from millrace.local import folder
     from millrace.local.child import end_stale
 

@@ -25,12 +25,19 @@ def send(
     home: HomeOption = None,
     source: Annotated[str, typer.Option(help="The gateway or device that the readings come from.")] = "cli",
     url: Annotated[
-        str, typer.Option(help="Another platform's API, e.g. http://host:8080.", show_default=False)
+        str,
+        typer.Option(
+            help="Another platform's API, e.g. http://host:8080; MILLRACE_API_TOKEN holds its token.",
+            show_default=False,
+        ),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Send files of readings, one reading a line: {"tag": "acme/…/temp", "ts": "2026-01-05T08:00:00Z",
-    "value": 71.25}
+    """Send files of readings to the platform.
+
+    One reading a line: {"tag": "acme/lyon/…/temp", "ts": "2026-01-05T08:00:00Z", "value": 71.25}. Once it says
+    `accepted`, they are durable; `millrace rejects` shows what was refused later, in the flow. Exit 1 when
+    nothing was accepted.
     """
     api = _api(url, home)
     told = Sender(api, source)

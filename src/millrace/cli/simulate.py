@@ -51,8 +51,10 @@ def simulate(
         typer.Argument(help="For the plant itself, after --, e.g. -- --tags 500.", show_default=False),
     ] = None,
 ) -> None:
-    """Break something in the plant that runs (--fault), mend it (--clear), or run another plant against the
-    running platform.
+    """Break machines of the simulated plant, or run a plant.
+
+    --fault and --clear speak to the plant that runs (`millrace up --simulate` starts one). Without them a
+    plant is run against the running platform, until Ctrl-C.
 
     Detectors learn a tag first, for 60 to 200 readings: a fault in a plant's first minutes is not seen.
     """

@@ -15,7 +15,7 @@ def stats(
     as_json: JsonOption = False,
     watch: Annotated[bool, typer.Option("--watch", help="One line a second until Ctrl-C.")] = False,
 ) -> None:
-    """Counts since the start, lag and latency of the running platform."""
+    """Show counts, lag and latency of the platform."""
     api = Api.of(home)
     if watch:
         _follow(api)

@@ -18,14 +18,17 @@ def up(
         ),
     ] = False,
     port: Annotated[
-        int | None, typer.Option(help="Port of the API (MILLRACE_API_PORT).", show_default="8080")
+        int | None, typer.Option(help="Port of the API (MILLRACE_API_PORT, else 8080).", show_default=False)
     ] = None,
     dashboard_port: Annotated[
-        int | None, typer.Option(help="Port of the live page (MILLRACE_DASHBOARD_PORT).", show_default="8081")
+        int | None,
+        typer.Option(help="Port of the live page (MILLRACE_DASHBOARD_PORT, else 8081).", show_default=False),
     ] = None,
 ) -> None:
-    """Start everything: servers, workers, API, live page. Runs until Ctrl-C; the next start goes on from
-    there.
+    """Start the whole platform; it runs until Ctrl-C.
+
+    Servers, workers, API and live page. It prints the page's address and the token, then one line of figures.
+    The next start on the same data folder goes on from there.
     """
     from millrace import telemetry
     from millrace.local.supervisor import Supervisor

@@ -15,12 +15,17 @@ def verify(
         bool, typer.Option("--full", help="Read every archive file and check its SHA-256.")
     ] = False,
     timeout_s: Annotated[
-        float, typer.Option("--timeout-s", min=1, help="How long to wait for the mark.")
+        float,
+        typer.Option(
+            "--timeout-s", min=1, help="How long to wait until what was received up to now is stored."
+        ),
     ] = 120.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Recount every store against every other and say `equal`, or name source, hour, stage and count. Exit
-    1 on a hole.
+    """Recount all stores: `equal`, or where a hole is.
+
+    Every reading received up to now must be a duplicate, a reject, or in every store that owes it. A hole is
+    named by source, hour, stage and count. Nothing has to stop for it. Exit 1 on a hole.
     """
     from millrace.stream.valkey import ValkeyStream
     from millrace.verify import verify as recount

@@ -41,6 +41,10 @@ def test_help_lists_every_verb() -> None:
     assert re.findall(r"^  (\w+)  ", said, re.MULTILINE) == VERBS
 
 
+def test_no_verb_is_cut_off_in_the_list() -> None:
+    assert not re.search(r"^  \w.*\.\.\.$", millrace("--help").stdout, re.MULTILINE)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_says_what_it_does(verb: str) -> None:
     result = CliRunner().invoke(app, [verb, "--help"])
