@@ -31,7 +31,7 @@ RECORDS_PER_READ = 512
 
 
 class Shards(Protocol):
-    """Which shards are ours (see `ownership_keeper.py`)."""
+    """Which shards are ours (see `shard_keeper.py`)."""
 
     runs: dict[int, ShardRun]
 

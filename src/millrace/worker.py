@@ -161,7 +161,7 @@ class Worker:
         )
 
     def _upkeep(self, stopping: threading.Event) -> None:
-        """Retention and compaction, now and then."""
+        """Retention, now and then; compaction is the archive thread's."""
         while not stopping.wait(RETENTION_EVERY_S):
             try:
                 if self._retention is not None:

@@ -1,6 +1,6 @@
 """What the pipeline needs of a stream: append durably, read from a position, trim, say how full it is.
 
-Guarantees every adapter gives, and `tests/contract/test_stream.py` proves on each:
+Guarantees every adapter gives, and `tests/contract/stream/` proves on each:
 
 - `append` returns only once the records are durable, in order, each with its position.
   On `StreamFull` nothing of that call was appended. On any other `StreamUnavailable` each record may or
