@@ -194,15 +194,17 @@ class Supervisor:
         """Whoever clicks on the address finds the page. Bounded: the flow needs no page and goes on."""
         until = time.monotonic() + PAGE_WAIT_S
         while time.monotonic() < until and not self._stop.is_set():
-            if not self._page_comes() or ready.answers(endpoints.dashboard_url, below=500):
+            if not self._page_comes(endpoints) or ready.answers(endpoints.dashboard_url, below=500):
                 return
             self._mend(time.monotonic())
             time.sleep(WATCH_PACE_S)
 
-    def _page_comes(self) -> bool:
-        return any(
-            watched.child.name == SERVICE_DASHBOARD and not watched.given_up for watched in self._watched
+    def _page_comes(self, endpoints: Endpoints) -> bool:
+        """Whether there is one to wait for: asked for, and not given up."""
+        running = (
+            not watched.given_up for watched in self._watched if watched.child.name == SERVICE_DASHBOARD
         )
+        return bool(endpoints.dashboard_url) and any(running)
 
     def _put_model_in_force(self, endpoints: Endpoints) -> None:
         """The asset model that the settings name; the same one as last time changes nothing."""
