@@ -29,7 +29,7 @@ from tests.contract.sinks.conftest import Plant
 WRITES = 40
 ROWS = 40
 CUTS = 3
-CUTS_LONG = 30
+CUTS_LONG = 15
 PRODUCT = {name: value.strip("'") for name, value in SETTINGS.items()} | {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
