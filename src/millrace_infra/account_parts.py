@@ -33,16 +33,16 @@ BACKED_UP: Final = ("Aurora", "EFS")
 
 def traces(client: Clients) -> list[str]:
     found = client("xray").get_encryption_config()["EncryptionConfig"]
-    return [] if found["Type"] == "KMS" else ["X-Ray's key"]
+    return [] if found.get("Type") == "KMS" else ["X-Ray's key"]
 
 
 def backups(client: Clients) -> list[str]:
-    chosen = client("backup").describe_region_settings()["ResourceTypeOptInPreference"]
+    chosen = client("backup").describe_region_settings().get("ResourceTypeOptInPreference", {})
     return [f"Backup of {kind}" for kind in BACKED_UP if not chosen.get(kind)]
 
 
 def scanning(client: Clients) -> list[str]:
-    rules = client("ecr").get_registry_scanning_configuration()["scanningConfiguration"]["rules"]
+    rules = client("ecr").get_registry_scanning_configuration()["scanningConfiguration"].get("rules", ())
     on_push = [rule for rule in rules if rule["scanFrequency"] != "MANUAL"]
     filters = {one["filter"] for rule in on_push for one in rule["repositoryFilters"]}
     return [] if filters & {f"{PROJECT}-*", "*"} else [f"scanning of {PROJECT}-*"]

@@ -14,6 +14,7 @@ from millrace_infra.preflight import Account, check_account_parts, check_neighbo
 from millrace_infra.quotas import QUOTAS, Quota, room
 from millrace_infra.settings import Environment, load
 from tests.infra.conftest import FOLDER
+from tests.infra.cycle.deployment import Aws
 
 Clients = Callable[[str], Any]
 
@@ -67,13 +68,15 @@ def test_a_quota_that_was_never_raised_is_aws_s_default(environment: Environment
     assert room(quota, environment, lambda _: quotas(None, 5)).limit == 5
 
 
-def test_a_quota_too_small_says_how_many_to_ask_for_and_one_unread_hides_no_other(
+def test_a_quota_too_small_says_how_many_to_ask_for_and_one_unread_is_said(
     environment: Environment, client: Clients
 ) -> None:
     """The emulator knows the VPC's quotas; of the others it says that there are none."""
     found = {finding.name: finding for finding in check_quotas(Account(environment, client))}
     assert set(found) == {f"quota: {quota.noun}" for quota in QUOTAS}
     assert found["quota: VPCs"].ok
+    assert found["quota: Fargate vCPUs"].ok
+    assert found["quota: Fargate vCPUs"].found.startswith("not read: ")
     assert found["quota: VPCs"].found == "4 free of 5, 1 wanted"  # one is the account's default VPC
     ec2 = client("ec2")
     made = [ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"] for _ in range(4)]
@@ -128,6 +131,15 @@ def test_each_part_of_the_account_s_stack_is_found_missing(environment: Environm
     assert {finding.advice for finding in found} == {"make bootstrap, once per account and region"}
     assert found[1].found == "without Backup of Aurora"
     assert len(service_roles(lambda _: Empty())) == len(SERVICE_LINKED)
+
+
+def test_an_account_as_the_stack_makes_it_lacks_no_part(
+    environment: Environment, client: Clients, address: str
+) -> None:
+    before = {finding.name for finding in check_account_parts(Account(environment, client)) if not finding.ok}
+    assert before >= {"account stack: encryption of traces", "account stack: service-linked roles"}
+    Aws(address).account_stack(environment.region)
+    assert all(finding.ok for finding in check_account_parts(Account(environment, client)))
 
 
 def test_each_part_of_the_account_s_stack_is_found_there() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from millrace.names import DATABASE_MASTER, PROJECT
+from millrace_infra.account_parts import BACKED_UP, SERVICE_LINKED
 from millrace_infra.app import build
 from millrace_infra.remains import remove_api_keys, remove_what_terraform_leaves
 from millrace_infra.settings import Environment, load
@@ -58,6 +60,18 @@ class Aws:
             config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
         )
 
+    def account_stack(self, region: str) -> None:
+        """The other things that `make bootstrap` makes, as far as `preflight` looks for them."""
+        self.client("xray", region).put_encryption_config(Type="KMS", KeyId=f"alias/{PROJECT}-traces")
+        opted = dict.fromkeys(BACKED_UP, True)
+        self.client("backup", region).update_region_settings(ResourceTypeOptInPreference=opted)
+        ours = [{"filter": f"{PROJECT}-*", "filterType": "WILDCARD"}]
+        self.client("ecr", region).put_registry_scanning_configuration(
+            scanType="BASIC", rules=[{"scanFrequency": "SCAN_ON_PUSH", "repositoryFilters": ours}]
+        )
+        for service, name in SERVICE_LINKED.values():
+            _service_role(self.client("iam", region), service, name)
+
     def prepare(self, environment: Environment, secrets: Mapping[str, str]) -> None:
         """What exists before the platform: the state's bucket and key, the secrets."""
         region = environment.region
@@ -70,9 +84,16 @@ class Aws:
             s3.create_bucket(Bucket=bucket, **where)
             key = kms.create_key()["KeyMetadata"]["KeyId"]
             kms.create_alias(AliasName=f"alias/{PROJECT}-state", TargetKeyId=key)
+        self.account_stack(region)
         manager = self.client("secretsmanager", region)
         for name, value in secrets.items():
             manager.create_secret(Name=name, SecretString=value)
+
+
+def _service_role(iam: Any, service: str, name: str) -> None:
+    """Identity has no region: a second environment finds what the first one's account stack made."""
+    with suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(Path=f"/aws-service-role/{service}/", RoleName=name, AssumeRolePolicyDocument="{}")
 
 
 def with_what_exists(aws: Aws, source: Path, place: Path) -> Path:

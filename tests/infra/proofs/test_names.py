@@ -21,7 +21,11 @@ NAMED_BY_OTHERS = {
     ("aws_iam_role_policy", "name"): "inline: it lives inside its role",
     ("aws_elasticache_user", "user_name"): "every group must hold one user called default",
 }
-DOMAINS = {("aws_api_gateway_domain_name", "domain_name"), ("aws_route53_zone", "name"), ("aws_route53_record", "name")}
+DOMAINS = {
+    ("aws_api_gateway_domain_name", "domain_name"),
+    ("aws_route53_zone", "name"),
+    ("aws_route53_record", "name"),
+}
 """A certificate's wildcard stands for the first label, so that is where the suffix is."""
 LIKE_A_NAME = re.compile(r"(^|_)(name|identifier|id|alias|bucket|family|token|path|prefix|domain)$")
 NO_NAME = {
