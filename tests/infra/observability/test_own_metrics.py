@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
