@@ -68,7 +68,7 @@ REQUIREMENTS = (
     Requirement("B-11", "Planner of capacity and cost", LATER, INFRASTRUCTURE),
     Requirement("B-12", "Infrastructure proven without an account", PARTLY, "a cycle of apply, plan and destroy against an emulator; what only an account shows: later"),
 )  # fmt: skip
-UNTESTED = {"S-24", "B-07"}  # partly, by what no single test can show: the tests as a whole, figures
+UNTESTED = {"B-07"}  # partly, by what no single test can show: figures
 
 HEAD = """# Requirements
 

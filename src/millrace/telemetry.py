@@ -227,7 +227,9 @@ def store_refused(count: int) -> None:
 
 # --- reading them back ----------------------------------------------------------------------------
 
-COUNTERS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Counter))
+COUNTERS: Final = tuple(
+    value for name, value in list(globals().items()) if isinstance(value, Counter) and name[0] != "_"
+)
 
 
 def _registry() -> CollectorRegistry:

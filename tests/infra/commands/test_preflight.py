@@ -137,7 +137,9 @@ def test_a_secret_that_anything_but_its_own_function_of_this_suffix_rotates_is_r
 def test_the_functions_that_may_rotate_are_those_that_the_program_makes(
     environment: Environment, synthesize: Synthesize
 ) -> None:
-    made = {one["function_name"] for one in synthesize("dev")["millrace-t1"].of("aws_lambda_function")}
+    program = synthesize("dev")["millrace-t1"]
+    rotating = [program.follow(one["rotation_lambda_arn"]) for one in program.of("aws_secretsmanager_secret_rotation")]
+    made = {one["function_name"] for one in rotating if one is not None}
     assert {rotation_function(environment, field) for field in ROTATED} == made
 
 

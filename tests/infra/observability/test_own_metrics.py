@@ -36,12 +36,11 @@ SOURCE = Path(telemetry.__file__).parent
 COUNT_EVERYTHING = """
 import os
 from itertools import product
-from prometheus_client import Counter
 from millrace import counter_report, telemetry
 
 LABELS = {"sink": telemetry.SINKS, "reason": (*telemetry.REFUSALS, *telemetry.REASONS)}
 with counter_report.reporting(service="worker", environ=os.environ):
-    counters = [value for value in vars(telemetry).values() if isinstance(value, Counter)]
+    counters = telemetry.COUNTERS
     for number, counter in enumerate(counters):
         for values in product(*(LABELS[label] for label in counter._labelnames)):
             (counter.labels(*values) if values else counter).inc(number + 1)

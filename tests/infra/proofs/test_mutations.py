@@ -166,11 +166,11 @@ TRUST: list[tuple[str, Change]] = [
 def test_a_role_of_the_ci_that_trusts_others_is_noticed(stacks: Stacks, path: str, change: Change) -> None:
     account = stacks("eu-central-1", "account")
     a.test_only_a_job_of_our_repository_that_was_let_through_takes_a_role(
-        account, "deploy", ["deploy", "ephemeral"]
+        account, "deploy", ["deploy", "ephemeral", "roll-back"]
     )
     with pytest.raises((*NOTICED, AttributeError)):
         a.test_only_a_job_of_our_repository_that_was_let_through_takes_a_role(
-            broken(account, path, change), "deploy", ["deploy", "ephemeral"]
+            broken(account, path, change), "deploy", ["deploy", "ephemeral", "roll-back"]
         )
 
 

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 import botocore.session
 from botocore import xform_name
 
+from millrace_infra.account_parts import SERVICE_LINKED
+
 ROOT: Final = Path(__file__).parents[3]
 REGION: Final = "eu-central-1"
 ACCOUNT: Final = "123456789012"
@@ -41,7 +43,9 @@ def secret(name: str) -> str:
     return arn("secretsmanager", f"secret:millrace/{SUFFIX}/{name}-AbCdEf")
 
 
-PREFIXES: Final = {"resourcegroupstaggingapi": "tag"}
+PREFIXES: Final = {
+    "resourcegroupstaggingapi": "tag", "elbv2": "elasticloadbalancing", "service-quotas": "servicequotas",
+}  # fmt: skip
 ACTIONS: Final = {
     ("s3", "head_bucket"): "s3:ListBucket",
     ("s3", "list_objects_v2"): "s3:ListBucket",
@@ -80,6 +84,23 @@ ASKED: Final[dict[str, tuple[Call, ...]]] = {
           for name in ("database-master", "database-user", "dashboard-oidc")),
         Call("kms", "list_aliases"),
         Call("apigateway", "get_account", f"{GATEWAY}/account"),
+        Call("resourcegroupstaggingapi", "get_resources"),
+    ),
+    _INFRA + "account_parts.py": (
+        Call("xray", "get_encryption_config"),
+        Call("backup", "describe_region_settings"),
+        Call("ecr", "get_registry_scanning_configuration"),
+        *(Call("iam", "get_role", f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/{service}/{role}")
+          for service, role in SERVICE_LINKED.values()),
+    ),
+    _INFRA + "quotas.py": (
+        Call("ec2", "describe_vpcs"),
+        Call("ec2", "describe_addresses"),
+        Call("elbv2", "describe_load_balancers"),
+        Call("rds", "describe_db_clusters", arn("rds", "cluster:*")),
+        Call("rds", "describe_db_instances", arn("rds", "db:*")),
+        Call("service-quotas", "get_service_quota"),
+        Call("service-quotas", "get_aws_default_service_quota"),
     ),
     _INFRA + "images.py": (
         Call("ecr", "describe_images", arn("ecr", "repository/millrace-api-t1")),
@@ -172,13 +193,12 @@ def made_in(file: str) -> set[str]:
     known = {method for calls in ASKED.values() for call in calls for method in operations(call.service)}
     known -= OURS
     tree = ast.parse((ROOT / file).read_text())
-    return {name for node in ast.walk(tree) if isinstance(node, ast.Call) for name in _named(node)} & known
+    return {name for node in ast.walk(tree) for name in _named(node)} & known
 
 
-def _named(node: ast.Call) -> Iterator[str]:
-    if not isinstance(node.func, ast.Attribute):
-        return
-    if node.func.attr == "get_paginator" and isinstance(node.args[0], ast.Constant):
-        yield str(node.args[0].value)
-    else:
+def _named(node: ast.AST) -> Iterator[str]:
+    """A method that is called, or one that is handed on by its name: to a paginator, in a table."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         yield node.func.attr
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
