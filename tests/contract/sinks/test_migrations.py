@@ -13,7 +13,7 @@ import pytest
 
 import millrace.schema
 from millrace import names
-from millrace.api import history, rollup_columns
+from millrace.api import raw_history, rollup_columns
 from millrace.errors import DataFolderError, StoreUnavailable
 from millrace.schema import HEAD, VERSIONS, migrate, partitions
 
@@ -139,7 +139,7 @@ def test_segments_of_a_span_and_retired_ones_are_found_without_walking_all_years
             rows = connection.execute(f"EXPLAIN (ANALYZE) {sql}".encode(), parameters).fetchall()
             return "\n".join(line for (line,) in rows)
 
-        span = plan(history.MANIFEST, [60 * 10, 60 * 20, 3])
+        span = plan(raw_history.MANIFEST, [60 * 10, 60 * 20, 3])
         assert "segment_shard_time" in span, span
         assert "Filter: (max_ts_us" not in span, span
         retired = "SELECT file FROM segment WHERE shard = %s AND retired_at < now() - %s * interval '1 second'"
