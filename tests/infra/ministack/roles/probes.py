@@ -29,6 +29,7 @@ ROLES: Final[Mapping[str, str]] = {
     "rotate-database-user": "rotation/database-user/role",
     "rotate-api-signing": "rotation/api-signing/role",
     "rotate-api-keys": "rotation/api-keys/role",
+    "secret-age": "rotation/secret-age/role",
 }
 """What a row calls a role -> where it is in the program."""
 OF_SERVICES: Final = frozenset(
@@ -39,6 +40,7 @@ OF_SERVICES: Final = frozenset(
 NOBODY: Final[Collection[str]] = ()
 STARTS: Final = ("worker-start", "api-start", "dashboard-start", "migrate-start")
 ROTATES: Final = ("rotate-database-user", "rotate-api-signing", "rotate-api-keys")
+FUNCTIONS: Final = (*ROTATES, "secret-age")
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ ARCHIVE: Final = (
 # --- secrets, keys, logs, images ------------------------------------------------------------------------
 
 SECRETS: Final = (
-    ("database-master", ("rotate-database-user",), ""),
+    ("database-master", ("rotate-database-user", "migrate"), ""),
     ("database-user", ("worker", "api", "rotate-database-user"), "rotate-database-user"),
     ("api-signing", ("api", "rotate-api-signing"), "rotate-api-signing"),
     ("api-keys", ("rotate-api-keys",), "rotate-api-keys"),
@@ -201,7 +203,8 @@ def _of_secret(field: str, readers: Collection[str], writer: str) -> Iterator[Pr
         return on("update_secret_version_stage", VersionStage="PROBED", MoveToVersionId=current)(aws, at)
 
     yield Probe(f"read {field}", "secretsmanager:GetSecretValue", readers, on("get_secret_value"))
-    yield Probe(f"versions of {field}", "secretsmanager:DescribeSecret", readers, on("describe_secret"))
+    watchers = ("secret-age",) if writer else NOBODY  # when it was rotated, not what is in it
+    yield Probe(f"versions of {field}", "secretsmanager:DescribeSecret", (*readers, *watchers), on("describe_secret"))
     yield Probe(f"a next value of {field}", "secretsmanager:PutSecretValue", writers, on("put_secret_value", SecretString=VALUE, VersionStages=["NEXT"]))
     yield Probe(f"label {field}", "secretsmanager:UpdateSecretVersionStage", writers, label)
     yield Probe(f"overwrite {field}", "secretsmanager:UpdateSecret", NOBODY, on("update_secret", SecretString=VALUE))
@@ -235,7 +238,7 @@ LOGS: Final[Mapping[str, Collection[str]]] = {
     "dashboard": ("dashboard-start",),
     "migrate": ("migrate-start",),
     "collector": ("worker", "api", "dashboard", "worker-start", "api-start", "dashboard-start"),
-    "rotation": ROTATES,
+    "rotation": FUNCTIONS,
     "gateway": NOBODY,
 }
 """Log group -> who writes there. The collector writes its metrics with its task's role, its own words with ECS's."""
@@ -341,13 +344,13 @@ def _subnet(at: Account) -> str:
 
 
 REST: Final = (
-    Probe("into the queue of what was not delivered", "sqs:SendMessage", ROTATES, lambda aws, at: aws("sqs").send_message(QueueUrl=at.found("rotation/undelivered", "url"), MessageBody="an event")),
+    Probe("into the queue of what was not delivered", "sqs:SendMessage", FUNCTIONS, lambda aws, at: aws("sqs").send_message(QueueUrl=at.found("rotation/undelivered", "url"), MessageBody="an event")),
     Probe("out of it", "sqs:ReceiveMessage", NOBODY, lambda aws, at: aws("sqs").receive_message(QueueUrl=at.found("rotation/undelivered", "url"))),
     Probe("sign in to the registry", "ecr:GetAuthorizationToken", STARTS, lambda aws, at: aws("ecr").get_authorization_token(), owned=False),
-    Probe("which subnets", "ec2:DescribeSubnets", ROTATES, lambda aws, at: aws("ec2").describe_subnets(), owned=False),
-    Probe("which interfaces", "ec2:DescribeNetworkInterfaces", ROTATES, lambda aws, at: aws("ec2").describe_network_interfaces(), owned=False),
-    Probe("an interface", "ec2:CreateNetworkInterface", ROTATES, lambda aws, at: aws("ec2").create_network_interface(SubnetId=_subnet(at)), owned=False),
-    Probe("an interface away", "ec2:DeleteNetworkInterface", ROTATES, lambda aws, at: aws("ec2").delete_network_interface(**_interface(at)), owned=False),
+    Probe("which subnets", "ec2:DescribeSubnets", FUNCTIONS, lambda aws, at: aws("ec2").describe_subnets(), owned=False),
+    Probe("which interfaces", "ec2:DescribeNetworkInterfaces", FUNCTIONS, lambda aws, at: aws("ec2").describe_network_interfaces(), owned=False),
+    Probe("an interface", "ec2:CreateNetworkInterface", FUNCTIONS, lambda aws, at: aws("ec2").create_network_interface(SubnetId=_subnet(at)), owned=False),
+    Probe("an interface away", "ec2:DeleteNetworkInterface", FUNCTIONS, lambda aws, at: aws("ec2").delete_network_interface(**_interface(at)), owned=False),
     Probe("a machine", "ec2:RunInstances", NOBODY, lambda aws, at: aws("ec2").run_instances(ImageId="ami-12345678", MinCount=1, MaxCount=1), owned=False),
     Probe("take another role", "sts:AssumeRole", NOBODY, lambda aws, at: at.take(at.program.at("deployment/role/role")["name"], aws)),
     Probe("more rights for itself", "iam:PutRolePolicy", NOBODY, lambda aws, at: aws("iam").put_role_policy(RoleName=at.program.at("worker/task/task-role/role")["name"], PolicyName="all", PolicyDocument='{"Version": "2012-10-17", "Statement": []}')),
