@@ -46,11 +46,13 @@ class ReplayRequest(msgspec.Struct, forbid_unknown_fields=True):
     limit: int = 10_000
 
 
+IDS_MAX = 10_000
+"""Of one call; more are replayed by a condition, or in several calls."""
 REPLAY_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "ids": {"type": "array", "items": {"type": "integer", "minimum": 1}, "maxItems": 10_000},
+        "ids": {"type": "array", "items": {"type": "integer", "minimum": 1}, "maxItems": IDS_MAX},
         "reason": {"type": "string"},
         "source": {"type": "string"},
         "tag": {"type": "string"},
@@ -150,6 +152,8 @@ def _filter(body: bytes) -> RejectFilter:
         )
     if not 1 <= asked.limit <= ROWS_MAX:
         raise bad_parameter("limit", asked.limit, f"1 to {ROWS_MAX}")
+    if asked.ids and len(asked.ids) > IDS_MAX:
+        raise bad_parameter("ids", f"{len(asked.ids)} ids", f"{IDS_MAX} at most, or a condition")
     if asked.ids and not all(0 < number < 2**63 for number in asked.ids):
         raise bad_parameter("ids", "a number that is no id", "ids as /v1/rejects gives them")
     _known(asked.reason)

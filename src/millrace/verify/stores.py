@@ -12,7 +12,7 @@ import psycopg
 
 from millrace import names
 from millrace.accounting import hash_rows
-from millrace.batch import I32, I64, U64
+from millrace.batch import I32, I64, U64, Reason
 from millrace.clock import DAY_US
 from millrace.schema import partitions
 from millrace.schema.binary import HEADER, Layout, native
@@ -52,12 +52,14 @@ SELECT s.name, max(reading_floor_us), max(rollup_1m_floor_us), max(rollup_1s_flo
 FROM (SELECT DISTINCT shard, source_id FROM ledger) l JOIN source s ON s.id = l.source_id JOIN shard USING (shard)
 GROUP BY 1
 """
+STORE_REFUSED: Final = Reason.STORE_REFUSED.name.lower()
+"""Readings that PostgreSQL refused are applied, in archive and rollups: for the ledger they are no rejects."""
 # By shard over all time: `reject_count` is kept by the hour in which a reject was applied, the ledger by its own.
 REJECT_COUNTS: Final = """
 SELECT shard, coalesce(l.rejected, 0) - coalesce(m.rejected, 0), coalesce(c.count, 0) - coalesce(m.count, 0)
 FROM shard
 LEFT JOIN (SELECT shard, sum(rejected) AS rejected FROM ledger GROUP BY 1) l USING (shard)
-LEFT JOIN (SELECT shard, sum(count) AS count FROM reject_count GROUP BY 1) c USING (shard)
+LEFT JOIN (SELECT shard, sum(count) AS count FROM reject_count WHERE reason <> %(applied)s GROUP BY 1) c USING (shard)
 LEFT JOIN (SELECT shard, sum(rejected) AS rejected, sum(reject_count) AS count FROM since_mark GROUP BY 1) m
     USING (shard)
 ORDER BY 1
@@ -126,7 +128,7 @@ def _floors(connection: psycopg.Connection[Any]) -> dict[str, dict[str, int]]:
 
 
 def _reject_counts(connection: psycopg.Connection[Any]) -> Iterator[Hole]:
-    for shard, wanted, found in connection.execute(REJECT_COUNTS).fetchall():
+    for shard, wanted, found in connection.execute(REJECT_COUNTS, {"applied": STORE_REFUSED}).fetchall():
         if wanted != found:
             yield Hole("reject_count", f"shard {shard}", 0, int(wanted), int(found))
 

@@ -51,8 +51,12 @@ def test_a_replay_sends_each_reject_once_however_often_it_is_asked(platform: Pla
 
 
 @pytest.mark.parametrize(
-    "body", ["{}", "[]", "{", '{"reason":"x"}', '{"ids":[0]}', '{"idz":[1]}', '{"limit":0,"tag":"a"}']
-)
+    "body",
+    [
+        "{}", "[]", "{", '{"reason":"x"}', '{"ids":[0]}', '{"idz":[1]}', '{"limit":0,"tag":"a"}',
+        pytest.param('{"ids":[' + "1," * 10_000 + "1]}", id="too many ids"),
+    ],
+)  # fmt: skip
 def test_a_replay_of_everything_or_nothing_is_refused(platform: Platform, body: str) -> None:
     answer = platform.client.post("/v1/rejects/replay", content=body)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")

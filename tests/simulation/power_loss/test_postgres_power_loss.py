@@ -156,7 +156,7 @@ def out_of_step(run: Run, connection: psycopg.Connection[Any], promised: int) ->
         return (
             f"applied {applied}: {(wanted - have).total()} rows lack, {(have - wanted).total()} are too many"
         )
-    report = compare(stores.count(connection, {}, full=True), Files(), full=True, seconds=0.0)
+    report = compare(stores.count(connection, {}, full=True), Files(), full=True, seconds_taken=0.0)
     holes = [hole for hole in report.holes if hole.stage != "archive"]  # there is none here
     if holes or report.applied != run.rows_at[applied]:
         return f"applied {applied}: {report.applied} in the ledger, holes {holes}"

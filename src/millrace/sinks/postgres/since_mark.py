@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from millrace import names
-from millrace.batch import I32, I64, LEVEL_1H, LEVEL_1M, LEVEL_1S, Output, Rows
+from millrace.batch import I32, I64, LEVEL_1H, LEVEL_1M, LEVEL_1S, Output, Reason, Rows
 from millrace.clock import HOUR_US, MINUTE_US
 from millrace.sinks.postgres.connection import Cursor
 from millrace.sinks.postgres.directory import Directory
@@ -137,7 +137,8 @@ def _of_rollups(part: Part, directory: Directory) -> Iterator[tuple[Rows, I32, i
 
 def _of_rejects(output: Output) -> Iterator[tuple[Rows, I32, int]]:
     """One amount a shard: `reject_count` knows no sources."""
-    count = sum(output.reject_counts.values())
+    # what PostgreSQL refused is applied: the ledger does not count it as rejected, and verify leaves it out
+    count = sum(number for reason, number in output.reject_counts.items() if reason != Reason.STORE_REFUSED)
     if count:
         zero = np.zeros(1, np.int64)
         yield _of("reject_count", zero, zero + count, np.zeros(1, np.uint64)), np.zeros(1, np.int32), output.shard
