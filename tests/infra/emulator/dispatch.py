@@ -27,7 +27,9 @@ from tests.infra.emulator.repeats import Answer, Repeats
 
 ACCOUNT_ID: Final = "123456789012"
 _SCOPE: Final = re.compile(r"Credential=[^/]+/\d+/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
-_MODEL_NAME: Final = {"monitoring": "cloudwatch", "elasticfilesystem": "efs"}
+_MODEL_NAME: Final = {
+    "monitoring": "cloudwatch", "elasticfilesystem": "efs", "servicequotas": "service-quotas",
+}  # fmt: skip
 """Service in a signature -> name of its model, where they differ."""
 
 

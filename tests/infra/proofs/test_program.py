@@ -97,6 +97,7 @@ def test_cdktf_s_own_call_writes_the_same_bytes_on_another_machine(
     assert set(json.loads((elsewhere / "out" / "manifest.json").read_text())["stacks"]) == set(NAMES)
 
 
+@pytest.mark.long
 def test_cdktf_s_own_call_without_variables_writes_dev_where_cdktf_looks(elsewhere: Path) -> None:
     assert as_cdktf_runs_it(elsewhere).returncode == 0
     folder = elsewhere / json.loads((elsewhere / "cdktf.json").read_text())["output"]

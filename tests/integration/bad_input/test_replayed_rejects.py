@@ -38,6 +38,7 @@ def replay(client: httpx.Client) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.long
 @pytest.mark.requirement("B-02")
 @pytest.mark.requirement("S-19")
 def test_rejects_are_applied_once_after_the_model_gives_the_tag_to_their_source(platform: Platform) -> None:

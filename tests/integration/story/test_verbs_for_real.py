@@ -202,6 +202,7 @@ class TestRejects:
         assert "no condition was given" in done.stderr
 
 
+@pytest.mark.long
 class TestSimulate:
     def test_a_fault_says_what_it_strikes_and_when_and_is_mended(
         self, platform: Platform, tmp_path: Path

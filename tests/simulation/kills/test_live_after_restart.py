@@ -10,7 +10,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.simulation.real_platform import Platform, Witness
+
+pytestmark = pytest.mark.long
 
 WAIT_S = 20.0
 
