@@ -40,10 +40,10 @@ class Workspace:
         need_node()
         from millrace_infra.app import build  # loads the CDK, which starts Node
 
-        if self.folder.exists():
-            # what a former program wrote goes, what Terraform downloaded and a local state stay
-            for file in self.folder.glob("stacks/*/cdk.tf.json"):
-                file.unlink()
+        self.folder.mkdir(parents=True, exist_ok=True)  # the CDK makes one folder, not those above it
+        # what a former program wrote goes, what Terraform downloaded and a local state stay
+        for file in self.folder.glob("stacks/*/cdk.tf.json"):
+            file.unlink()
         build(self.environment, outdir=str(self.folder)).synth()
         return self.stacks()
 

@@ -161,3 +161,13 @@ def test_an_environment_of_records_is_guarded(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody to ask
     assert said in sentence(monkeypatch, capsys, "destroy", "--env", "us-east-1", "--suffix", "x", *arguments)
+
+
+@pytest.mark.requirement("S-01")
+def test_a_fresh_checkout_is_synthesized_and_a_second_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("synthesis needs Node.js, and none was found")
+    for _ in range(2):
+        assert run(monkeypatch, "synth", "--env", "dev", "--suffix", "t1") == 0
+        written = sorted(file.parent.name for file in Path().glob("cdktf.out/dev-t1/stacks/*/cdk.tf.json"))
+        assert written == ["millrace-account", "millrace-registry-t1", "millrace-t1"]
