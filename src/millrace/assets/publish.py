@@ -63,8 +63,8 @@ def _put_in_force(
             if not appended:
                 append(stream, model, number)
                 connection.execute(
-                    f"UPDATE {TABLE_MODEL_CHANGE} SET appended = true WHERE number = %s",
-                    (number,),  # nosec B608
+                    f"UPDATE {TABLE_MODEL_CHANGE} SET appended = true WHERE number = %s",  # nosec B608
+                    (number,),
                 )
             return number
     except psycopg.OperationalError as error:
