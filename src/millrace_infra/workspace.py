@@ -44,7 +44,8 @@ class Workspace:
         # what a former program wrote goes, what Terraform downloaded and a local state stay
         for file in self.folder.glob("stacks/*/cdk.tf.json"):
             file.unlink()
-        build(self.environment, outdir=str(self.folder)).synth()
+        # whole path: Node stays in the folder where it was started, we may have left it since
+        build(self.environment, outdir=str(self.folder.absolute())).synth()
         return self.stacks()
 
     def stacks(self) -> list[str]:
