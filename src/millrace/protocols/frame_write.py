@@ -31,8 +31,8 @@ from millrace.protocols.frame_content import BODY_ZSTD_FROM_BYTES
 from millrace.protocols.frame_read import CONTENT_HEAD, ENVELOPE, TIME_MAX_US, envelope_check
 from millrace.protocols.tag_path import source_ok
 
-READINGS_MAX: Final = 400
-"""In a frame of more the columns are what costs, and they are soon long enough to be compressed."""
+READINGS_MAX: Final = 1_600
+"""In a frame of more the columns are what costs, and they are long enough to be compressed."""
 _READING_BYTES_MAX: Final = 21
 _TYPES: Final = tuple(np.dtype(kind).str for kind in (np.uint32, np.int64, np.float64, np.uint8))
 

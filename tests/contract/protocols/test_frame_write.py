@@ -118,8 +118,8 @@ def test_what_is_not_plain_goes_through_the_single_encoder() -> None:
 
 
 def test_a_body_long_enough_to_be_compressed_is() -> None:
-    f = small(400)
-    f.value[:] = np.random.default_rng(1).normal(size=400)
-    f.ts_us[:] = T + np.arange(400) * 10**9
+    f = small(1_600)
+    f.value[:] = np.random.default_rng(1).normal(size=1_600)
+    f.ts_us[:] = T + np.arange(1_600) * 10**9
     assert written(f) is None
     assert encode_batch([f, small()]) == [frame.encode(f), frame.encode(small())]
