@@ -9,6 +9,7 @@ import pytest
 from tests.simulation.real_platform import Platform, running, small
 
 NARROW = {
+    "MILLRACE_SHARDS": "4",
     "MILLRACE_SEGMENT_AGE_S": "3",
     "MILLRACE_OWNERSHIP_S": "2",
     "MILLRACE_SOURCES_MAX": "60",

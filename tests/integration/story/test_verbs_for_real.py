@@ -137,6 +137,28 @@ class TestModel:
         assert done.returncode == 2
         assert "press.csv:2" in done.stderr
 
+    def test_a_model_that_replaces_another_says_what_goes_and_one_that_joins_takes_nothing_away(
+        self, platform: Platform, tmp_path: Path
+    ) -> None:
+        file, other = tmp_path / "press.csv", tmp_path / "other.csv"
+        file.write_text(MODEL)
+        other.write_text(OTHER_MODEL)
+        platform.said("model", str(file))
+        out = platform.said("model", str(other))
+        assert "1 tags are unmodelled now, which only the model before it described: of plc-77." in out
+        assert "unmodelled" not in platform.said("model", str(other))
+        joined = platform.told("model", "--join", str(file))
+        assert (joined["joined"], joined["gone"]) == (True, {"tags": 0, "sources": []})
+        assert modelled(platform, PRESS) == ["plc-77"]
+        assert modelled(platform, OTHER_PRESS) == ["plc-78"]
+        assert platform.told("model", str(file))["gone"] == {"tags": 1, "sources": ["plc-78"]}
+
+
+def modelled(platform: Platform, equipment: str) -> list[str]:
+    """The sources to which the model in force gives the equipment's tags."""
+    rows = platform.query("SELECT source FROM asset_tag WHERE starts_with(path, %s)", f"{equipment}/")
+    return [source for (source,) in rows]
+
 
 class TestRejects:
     def test_what_was_refused_is_taken_at_its_replay_once_the_cause_is_mended(
@@ -169,9 +191,15 @@ class TestRejects:
 
 @pytest.mark.long
 class TestSimulate:
-    def test_a_fault_says_what_it_strikes_and_when_and_is_mended(self, platform: Platform) -> None:
+    def test_a_plant_joins_the_model_and_a_fault_says_what_it_strikes_and_is_mended(
+        self, platform: Platform, tmp_path: Path
+    ) -> None:
+        model = tmp_path / "press.csv"
+        model.write_text(MODEL)
+        platform.said("model", str(model))
         with platform.plant(PLANT):
             pump = until(lambda: pumps(platform), WAIT_S, "the plant's model")[0].rpartition("/")[0]
+            assert modelled(platform, PRESS) == ["plc-77"]
             struck = platform.told("simulate", "--fault", "stuck", "--equipment", pump, "--duration-s", "30")
             [one] = struck["struck"]
             assert one["kind"] == "stuck"
