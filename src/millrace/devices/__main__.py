@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from millrace import telemetry
 from millrace.assets.publish import put_in_force
 from millrace.batch import ValueKind
 from millrace.clock import EdgeClock
@@ -53,6 +54,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _frame: stopped.append(signum))
+    telemetry.set_up_traces(service="simulator", environ=os.environ)
     scenario = load_scenario(arguments.scenario) if arguments.scenario else Scenario(tags=arguments.tags)
     clock = EdgeClock()
     plant = scenario.plant(start_us=clock.now_us())
@@ -63,7 +65,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     if not arguments.no_model:
         _publish(settings, stream, plant)
     transport = StreamTransport.guarded(stream, settings, clock)
-    producer = Producer(transport, shard_count=settings.shards, clock=clock)
+    producer = Producer(transport, shard_count=settings.shards, clock=clock, trace_ratio=settings.trace_ratio)
     producer.start()
     inbox = Inbox(settings.home, faults)
     labels = [begin(faults, order, clock.now_us()) for order in scenario.orders()]
