@@ -306,6 +306,7 @@ def logger(name: str) -> structlog.stdlib.BoundLogger:
 
 # --- traces ---------------------------------------------------------------------------------------
 
+SPAN_SEND: Final = "send"
 SPAN_INGEST: Final = "ingest"
 SPAN_PROCESS: Final = "process"
 SPAN_SINK_POSTGRES: Final = "sink.postgres"
@@ -318,7 +319,8 @@ _tracer: Any = None
 def set_up_traces(*, service: str, environ: Mapping[str, str]) -> None:
     """Where spans go, in OpenTelemetry's own words: `OTEL_TRACES_EXPORTER` = none (default), console, otlp.
 
-    Whether a frame is traced is decided once, at the door (`trace_ratio`), and travels in the frame.
+    Whether a frame is traced is decided once, by its producer or at the door (`trace_ratio`), and travels in the
+    frame.
     """
     global _tracer
     kind = environ.get("OTEL_TRACES_EXPORTER", "otlp" if "OTEL_EXPORTER_OTLP_ENDPOINT" in environ else "none")
@@ -365,6 +367,19 @@ def span(
     return opened
 
 
+def begin_span(name: str, **attributes: str | int | float) -> tuple[Span, str] | None:
+    """A span that somebody else ends, and its W3C trace parent; None while traces are off."""
+    if _tracer is None:
+        return None
+    from opentelemetry.trace import set_span_in_context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    begun: Span = _tracer.start_span(name, attributes=attributes)
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier, set_span_in_context(begun))
+    return begun, carrier["traceparent"]
+
+
 def record_span(name: str, parent: str, seconds: float, **attributes: str | int | float) -> None:
     """A span that ends now and lasted that long: for work on a batch, whose frames are known only inside it."""
     if _tracer is None:
@@ -373,7 +388,9 @@ def record_span(name: str, parent: str, seconds: float, **attributes: str | int 
 
     end_ns = time.time_ns()
     context = TraceContextTextMapPropagator().extract({"traceparent": parent})
-    span_ = _tracer.start_span(name, context=context, start_time=end_ns - round(seconds * 1e9), attributes=attributes)
+    span_ = _tracer.start_span(
+        name, context=context, start_time=end_ns - round(seconds * 1e9), attributes=attributes
+    )
     span_.end(end_ns)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.simulation.real_platform import Platform, free_port
+from tests.simulation.real_platform import Platform, free_port, running, small, until
 
 WAIT_S = 120.0
 TREND_PIXELS = """
@@ -25,27 +24,12 @@ return blue.size;
 """In how many columns of the largest chart its line is drawn."""
 
 
-def wait_for(check: Callable[[], Any], what: str) -> Any:
-    until_s = time.monotonic() + WAIT_S
-    while time.monotonic() < until_s:
-        if found := check():
-            return found
-        time.sleep(0.3)
-    raise AssertionError(f"{what}: not within {WAIT_S} s")
-
-
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Platform]:
     """Started only where there is a browser."""
-    settings = {
-        "MILLRACE_API_PORT": str(free_port()),
-        "MILLRACE_DASHBOARD_PORT": str(free_port()),
-        "MILLRACE_DISK_FREE_MIN": "128MiB",
-    }
-    running = Platform(tmp_path_factory.mktemp("page") / "home", settings, simulate=True)
-    running.start()
-    yield running
-    running.stop()
+    settings = small(MILLRACE_DASHBOARD="true", MILLRACE_DASHBOARD_PORT=str(free_port()))
+    with running(tmp_path_factory.mktemp("page"), settings, simulate=True) as platform:
+        yield platform
 
 
 def figure(browser: Any, title: str) -> str:
@@ -66,20 +50,24 @@ def test_the_page_shows_the_plants_rate_its_latency_and_a_trend(
 ) -> None:
     token = Path(platform.endpoints["token_file"]).read_text().strip()
     browser.delete_all_cookies()
-    wait_for(lambda: opened(browser, f"{platform.endpoints['dashboard_url']}/?token={token}"), "the page")
-    wait_for(lambda: first_number(figure(browser, "Readings per second")) > 1_000, "a rate")
-    visible = wait_for(
-        lambda: re.match(r"(\d+) ms / (\d+) ms$", figure(browser, "Visible, p50 / p99")), "a latency"
+    until(
+        lambda: opened(browser, f"{platform.endpoints['dashboard_url']}/?token={token}"), WAIT_S, "the page"
+    )
+    until(lambda: first_number(figure(browser, "Readings per second")) > 1_000, WAIT_S, "a rate")
+    visible = until(
+        lambda: re.match(r"(\d+) ms / (\d+) ms$", figure(browser, "Visible, p50 / p99")), WAIT_S, "a latency"
     )
     assert 0 < int(visible[1]) <= int(visible[2])
-    wait_for(
-        lambda: re.match(r"\d+ ms / \d+ ms$", figure(browser, "Durable, p50 / p99")), "a durable latency"
+    until(
+        lambda: re.match(r"\d+ ms / \d+ ms$", figure(browser, "Durable, p50 / p99")),
+        WAIT_S,
+        "a durable latency",
     )
     assert first_number(figure(browser, "Stored")) > 0
     assert figure(browser, "Rejected") == "0"
-    wait_for(lambda: browser.execute_script(TREND_PIXELS) > 20, "a trend that is drawn")
+    until(lambda: browser.execute_script(TREND_PIXELS) > 20, WAIT_S, "a trend that is drawn")
     before = first_number(figure(browser, "Stored"))
-    wait_for(lambda: first_number(figure(browser, "Stored")) != before, "figures that move")
+    until(lambda: first_number(figure(browser, "Stored")) != before, WAIT_S, "figures that move")
     assert "does not answer" not in browser.execute_script("return document.body.innerText")
     browser.save_screenshot(str(tmp_path / "page.png"))
 

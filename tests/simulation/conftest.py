@@ -9,27 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.real_platform import Platform, free_port
+from tests.simulation.real_platform import Platform, running, small
 
 
 @pytest.fixture
 def settings() -> dict[str, str]:
-    return {
-        "MILLRACE_API_PORT": str(free_port()),
-        "MILLRACE_DASHBOARD": "false",
-        "MILLRACE_SHARDS": "4",
-        "MILLRACE_SEGMENT_AGE_S": "3",
-        "MILLRACE_OWNERSHIP_S": "2",
-        "MILLRACE_DISK_FREE_MIN": "128MiB",
-    }
+    return small(MILLRACE_SEGMENT_AGE_S="3", MILLRACE_OWNERSHIP_S="2")
 
 
 @pytest.fixture
 def platform(tmp_path: Path, settings: dict[str, str]) -> Iterator[Platform]:
-    running = Platform(tmp_path / "home", settings)
-    running.start()
-    yield running
-    running.stop()
+    with running(tmp_path, settings) as platform:
+        yield platform
 
 
 @pytest.fixture

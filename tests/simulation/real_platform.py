@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -33,8 +33,11 @@ from millrace.ingest.producer import Producer
 from millrace.protocols import frame as frame_codec
 from millrace.stream.valkey import ValkeyStream
 
+Found = TypeVar("Found")
+
 READY_S = 90.0
 STOP_S = 60.0
+VERB_S = 150.0
 
 
 def free_port() -> int:
@@ -46,6 +49,17 @@ def free_port() -> int:
 def outside_pytest() -> dict[str, str]:
     """Our environment as a user's terminal has it: the page's library behaves otherwise inside a test."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "NICEGUI_"))}
+
+
+def small(**more: str) -> dict[str, str]:
+    """Settings of a platform for tests: a port of its own, no page, few shards, content with little free disk."""
+    return {
+        "MILLRACE_API_PORT": str(free_port()),
+        "MILLRACE_DASHBOARD": "false",
+        "MILLRACE_SHARDS": "4",
+        "MILLRACE_DISK_FREE_MIN": "128MiB",
+        **more,
+    }
 
 
 @dataclass
@@ -124,14 +138,43 @@ class Platform:
     def _said(self) -> str:
         return (self.home.parent / "up.log").read_text()[-2000:]
 
+    def millrace(self, *verb: str, timeout_s: float = VERB_S) -> subprocess.CompletedProcess[str]:
+        """As typed into a terminal; the program that the installation made."""
+        program = Path(sys.executable).with_name("millrace")
+        return subprocess.run(
+            [program, *verb], env=self.environ, capture_output=True, text=True, timeout=timeout_s
+        )
+
+    def said(self, *verb: str) -> str:
+        """What a verb that succeeds prints."""
+        done = self.millrace(*verb)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def told(self, *verb: str) -> Any:
+        """What it answers with `--json`."""
+        return json.loads(self.said(*verb, "--json"))
+
+    @contextmanager
+    def plant(self, scenario: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A plant of this scenario, started the way a user starts one."""
+        file = self.home.parent / "scenario.yaml"
+        file.write_text(scenario)
+        command = [sys.executable, "-m", "millrace.cli", "simulate", "--scenario", str(file)]
+        process = subprocess.Popen(command, env=self.environ, stdout=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
     def verify(self, *extra: str) -> tuple[int, dict[str, Any]]:
         """Exit code and report of `millrace verify --json`."""
-        command = [sys.executable, "-m", "millrace.cli", "verify", "--json", "--timeout-s", "120", *extra]
-        done = subprocess.run(command, env=self.environ, capture_output=True, timeout=200)
+        done = self.millrace("verify", "--json", "--timeout-s", "120", *extra, timeout_s=200)
         try:
             report: dict[str, Any] = json.loads(done.stdout)
         except ValueError:
-            report = {"stdout": done.stdout.decode(), "stderr": done.stderr.decode()}
+            report = {"stdout": done.stdout, "stderr": done.stderr}
         return done.returncode, report
 
     def client(self) -> httpx.Client:
@@ -170,6 +213,17 @@ class Platform:
             for key in zip(paths, table["ts_us"].to_pylist(), strict=True):
                 found[key] = found.get(key, 0) + 1
         return found
+
+
+@contextmanager
+def running(folder: Path, settings: dict[str, str], *, simulate: bool = False) -> Iterator[Platform]:
+    """A whole platform with its data below `folder`, stopped with Ctrl-C whatever became of the test."""
+    platform = Platform(folder / "home", settings, simulate)
+    try:
+        platform.start()
+        yield platform
+    finally:
+        platform.stop()
 
 
 class Witness:
@@ -231,12 +285,13 @@ class Witness:
         self.producer.close(30.0)
 
 
-def until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-    """Wait for something that must come to pass; bounded."""
+def until(found: Callable[[], Found], timeout_s: float, what: str) -> Found:
+    """What is found once there is something; bounded."""
     end_s = time.monotonic() + timeout_s
-    while not condition():
+    while not (value := found()):
         assert time.monotonic() < end_s, f"not within {timeout_s} s: {what}"
         time.sleep(0.1)
+    return value
 
 
 def check_equal(platform: Platform, told: set[tuple[str, int]]) -> None:
@@ -278,11 +333,6 @@ def patched(folder: Path, module: str, code: str) -> str:
 @contextmanager
 def started(tmp_path: Path, settings: dict[str, str], module: str, code: str) -> Iterator[Platform]:
     """A platform whose `module` runs with `code`."""
-    platform = Platform(
-        tmp_path / "home", {**settings, "PYTHONPATH": patched(tmp_path / "patch", module, code)}
-    )
-    platform.start()
-    try:
+    path = patched(tmp_path / "patch", module, code)
+    with running(tmp_path, {**settings, "PYTHONPATH": path}) as platform:
         yield platform
-    finally:
-        platform.stop()

@@ -11,10 +11,11 @@ from starlette.responses import Response
 
 from millrace.api.dependencies import Dependencies, dependencies
 from millrace.api.history import Answer, Question, history
+from millrace.api.owner import ambiguous, find_one
 from millrace.api.problems import bad_parameter, store_away
 from millrace.api.raw_history import Tag
 from millrace.api.store import in_thread
-from millrace.api.tags import ONE_TAG, SourceName, ambiguous, find_one, unknown_tag
+from millrace.api.tags import ONE_TAG, SourceName, unknown_tag
 from millrace.api.times import parse_time, rfc3339
 from millrace.assets.tag import KINDS
 from millrace.clock import DAY_US, HOUR_US
@@ -71,7 +72,7 @@ def _tag(needs: Dependencies, path: str, source: str) -> Tag:
     if needs.store is None:
         raise store_away("PostgreSQL")
     rows = needs.store.rows(ONE_TAG, [path, source, source])
-    if len(rows) > 1:
+    if len(rows) > 1 and not rows[0]["owned"]:
         raise ambiguous(path, [row["source"] for row in rows])
     found = find_one(needs, path, source or (rows[0]["source"] if rows else ""))
     if rows:

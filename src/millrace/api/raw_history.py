@@ -8,7 +8,9 @@
 A position decides who answers for a reading, never its time: a late one lies anywhere. Rows of PostgreSQL carry
 no position; what of them lies behind the archive's end is what they are more than the archive, row for row.
 Readings of the live window that may be in one of the others too (a window that was published again straddles
-positions) are taken for what they are more. Two readings of one time, value and quality are both readings.
+positions) are taken for what they are more. Two readings of one time, value and quality are both readings: so what
+they are compared with is the archive's finest files, since a compacted one holds older readings as well.
+PostgreSQL holds a tag's readings since it turned critical, and fills a hole of the window if that was before.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from millrace.api.dependencies import Dependencies
-from millrace.api.live_view import NO_SLOT, LiveRaw, TagRef
+from millrace.api.live_view import ANY_TIME_US, NO_SLOT, LiveRaw, TagRef
 from millrace.api.problems import Problem
 from millrace.api.reduce import Series
 from millrace.api.store import Store
@@ -31,14 +33,31 @@ from millrace.errors import MillraceError
 ROWS_MAX = 2_000_000
 ATTEMPTS = 3  # a compaction may take a file away between the manifest and the read
 
+NEWEST_FILES = 8  # of a shard, some minutes: where a tag's newest archived reading is looked for
+
 MANIFEST = """
 SELECT s.archived::text, s.applied::text,
-    coalesce(array_agg(g.file ORDER BY g.first_position) FILTER (WHERE g.file IS NOT NULL), '{}'),
-    coalesce(array_agg(g.last_position::text ORDER BY g.first_position) FILTER (WHERE g.file IS NOT NULL), '{}')
+    coalesce(array_agg(g.file ORDER BY g.first_position) FILTER (WHERE g.file IS NOT NULL), '{}')
 FROM shard s LEFT JOIN segment g ON g.shard = s.shard AND g.kind = 'readings' AND g.state <> 'retired'
     AND g.max_ts_us >= %s AND g.min_ts_us < %s
 WHERE s.shard = %s GROUP BY s.archived, s.applied
 """
+# A compacted-away file stays ten minutes; what is asked for here is of the last one or two.
+FINEST_FILES = """
+WITH there AS (
+    SELECT file, first_position, last_position FROM segment
+    WHERE shard = %(shard)s AND kind = 'readings' AND last_position >= %(from)s AND last_position <= %(archived)s
+        AND (state <> 'retired' OR retired_at > now() - interval '5 minutes'))
+SELECT file FROM there WHERE NOT EXISTS (
+    SELECT FROM there part WHERE part.file <> there.file
+        AND part.first_position >= there.first_position AND part.last_position <= there.last_position)
+ORDER BY first_position
+"""
+NEWEST = """
+SELECT file FROM segment WHERE shard = %s AND kind = 'readings' AND state <> 'retired' AND last_position <= %s
+ORDER BY last_position DESC LIMIT %s
+"""
+IS_THERE = "SELECT 1 FROM reading WHERE tag_id = %s AND ts_us = %s LIMIT 1"
 # One statement, one snapshot: the rows are exactly those up to `applied`. `ctid` keeps equal times as they came.
 CRITICAL_ROWS = f"""
 SELECT s.applied::text, s.reading_floor_us, r.ts_us, r.value, r.quality
@@ -72,20 +91,11 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The shard's archive up to position `archived`: files, and the newest position in each.
-
-    The shard is processed up to `applied` or further.
-    """
+    """The shard's archive up to position `archived`, its files of the span. It is processed to `applied` or further."""
 
     archived: int
     applied: int
     files: list[str]
-    last_positions: list[int]
-
-    def reaching(self, position: int) -> list[str]:
-        """Files that hold anything of a position or later ones."""
-        pairs = zip(self.files, self.last_positions, strict=True)
-        return [file for file, last in pairs if last >= position]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +135,9 @@ class RawHistory:
         newer = without(stored.series, archive)
         known = Series.joined([self._archived_again(manifest, live, from_us, to_us), newer])
         parts = [archive, newer, without(_series(live.doubtful), known), _series(live.readings)]
-        complete = live.missing_before_us <= from_us and (stored is NOT_ASKED or stored.floor_us <= from_us)
+        complete = live.missing_before_us <= from_us
+        if complete and stored is not NOT_ASKED:
+            complete = stored.floor_us <= from_us and self._was_critical(manifest, stored)
         return Raw(_cut(Series.joined(parts), from_us, to_us), complete)
 
     @property
@@ -136,9 +148,9 @@ class RawHistory:
     def _manifest(self, from_us: int, to_us: int) -> Manifest:
         rows = self._store.tuples(MANIFEST, [from_us, to_us, self._tag.shard])
         if not rows:
-            return Manifest(0, 0, [], [])
-        archived, applied, files, last_positions = rows[0]
-        return Manifest(int(archived), int(applied), list(files), [int(position) for position in last_positions])
+            return Manifest(0, 0, [])
+        archived, applied, files = rows[0]
+        return Manifest(int(archived), int(applied), list(files))
 
     def _live(self, manifest: Manifest, applied: int) -> LiveRaw:
         """A tag that no window knows has no readings there; whether the window has all is asked just the same."""
@@ -155,11 +167,26 @@ class RawHistory:
         applied, floor_us = int(rows[0][0]), int(rows[0][1])
         return Stored(applied, floor_us, _of_tuples([row[2:] for row in rows if row[2] is not None]))
 
+    def _was_critical(self, manifest: Manifest, stored: Stored) -> bool:
+        """Whether it was by the end of the archive: its newest reading there is in PostgreSQL too.
+
+        Not known counts as no, such as of a tag without a reading in the newest files. One that stopped being
+        critical and turned critical again within the minute behind the archive's end is not told apart.
+        """
+        rows = self._store.tuples(NEWEST, [self._tag.shard, manifest.archived, NEWEST_FILES])
+        for (file,) in rows:
+            held = self._segments([file], stored.floor_us, ANY_TIME_US)
+            if len(held):
+                return bool(self._store.tuples(IS_THERE, [self._tag.id, int(held.ts_us[-1])]))
+        return False
+
     def _archived_again(self, manifest: Manifest, live: LiveRaw, from_us: int, to_us: int) -> Series:
         """What the archive has of the positions that the live window's doubtful readings are of."""
         if not len(live.doubtful):
             return Series.joined([])
-        return self._segments(manifest.reaching(live.doubtful_from), from_us, to_us)
+        asked = {"shard": self._tag.shard, "from": live.doubtful_from, "archived": manifest.archived}
+        files = [file for (file,) in self._store.tuples(FINEST_FILES, asked)]
+        return self._segments(files, from_us, to_us)
 
     def _segments(self, files: list[str], from_us: int, to_us: int) -> Series:
         if not files or self._needs.read_tag is None:

@@ -66,7 +66,7 @@ class Store:
         with self.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(sql, parameters).fetchall()
 
-    def tuples(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def tuples(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Rows as tuples, in the server's binary format: for many rows of few columns."""
         with self.connection() as connection, connection.cursor(row_factory=tuple_row, binary=True) as cursor:
             return cursor.execute(sql, parameters).fetchall()

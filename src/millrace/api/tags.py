@@ -10,14 +10,15 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 
 from millrace.api.dependencies import Dependencies, dependencies
-from millrace.api.live_view import LatestValue, TagRef
+from millrace.api.live_view import LatestValue
+from millrace.api.owner import find_one, without_the_moved
 from millrace.api.pattern import compiled, literal_prefix
 from millrace.api.problems import Problem, bad_parameter, store_away
 from millrace.api.store import Store, in_thread
 from millrace.api.subscribers import json_value
 from millrace.api.times import rfc3339
 from millrace.assets.tag import CLASSES, KINDS
-from millrace.batch import TAG_LENGTH_MAX, TagInfo, ValueKind
+from millrace.batch import TAG_LENGTH_MAX, ValueKind
 
 router = APIRouter(tags=["tags"])
 
@@ -52,9 +53,9 @@ ORDER BY 1, 2 LIMIT %(limit)s
 """
 ONE_TAG = """
 SELECT t.id, t.path, t.source, t.kind, t.data_class, t.modelled, t.period_us, t.unit, t.shard,
-       coalesce(a.states, '{}') AS states
+       coalesce(a.states, '{}') AS states, a.path IS NOT NULL AS owned
 FROM tag t LEFT JOIN asset_tag a ON a.path = t.path AND a.source = t.source
-WHERE t.path = %s AND (%s::text = '' OR t.source = %s) LIMIT 10
+WHERE t.path = %s AND (%s::text = '' OR t.source = %s) ORDER BY owned DESC, t.source LIMIT 10
 """
 STATES = "SELECT path, states FROM asset_tag WHERE path = ANY(%s) AND cardinality(states) > 0"
 
@@ -120,28 +121,6 @@ def _cursor(text: str) -> tuple[str, str]:
 # --- newest values --------------------------------------------------------------------------------
 
 
-def find_one(needs: Dependencies, path: str, source: str) -> tuple[TagRef, TagInfo] | None:
-    """The live tag of that path; None when none is live; 409 naming all when several sources say it."""
-    found = needs.live.find(path, source)
-    if len(found) > 1:
-        raise ambiguous(path, [tag.source for _, tag in found])
-    return found[0] if found else None
-
-
-def ambiguous(path: str, sources: list[str]) -> Problem:
-    named = sorted(set(sources))
-    return Problem(
-        409,
-        "ambiguous_tag",
-        f"{path} is said by {len(named)} sources: {', '.join(named)}",
-        field="source",
-        found=path,
-        wanted="?source= with one of them",
-        what_to_do="add ?source=, or give the tag to one source in the asset model",
-        more={"sources": named},
-    )
-
-
 def unknown_tag(path: str, source: str) -> Problem:
     shown = f"{path} from {source}" if source else path
     return Problem(
@@ -158,12 +137,13 @@ def unknown_tag(path: str, source: str) -> Problem:
 async def latest(request: Request, path: str, source: SourceName = "") -> dict[str, Any]:
     """From memory: what the fast path said last, usually some 50 ms old."""
     needs = dependencies(request)
-    found = find_one(needs, path, source)
-    if found is None:
+    found = needs.live.find(path, source)
+    one = found[0] if len(found) == 1 else await in_thread(needs.queries, find_one, needs, path, source)
+    if one is None:
         raise unknown_tag(path, source)
-    values = needs.live.latest([found[0]])
-    states = await state_names(needs, [path]) if found[1].kind == ValueKind.STATE else {}
-    return latest_json(values[0], states)
+    ref, tag = one
+    states = await state_names(needs, [path]) if tag.kind == ValueKind.STATE else {}
+    return latest_json(needs.live.latest([ref])[0], states)
 
 
 async def state_names(needs: Dependencies, paths: list[str]) -> dict[str, list[str]]:
@@ -207,6 +187,7 @@ async def equipment_live(request: Request, path: str) -> dict[str, Any]:
     if not refs:
         raise Problem(404, "unknown_equipment", f"no tag below {path} is known", field="path", found=path)
     values = needs.live.latest(refs[:EQUIPMENT_TAGS_MAX])
+    values = await in_thread(needs.queries, without_the_moved, needs, values)
     named = [value.tag.path for value in values if value.tag.kind == ValueKind.STATE]
     states = await state_names(needs, named)
     tags = [latest_json(value, states) for value in values]

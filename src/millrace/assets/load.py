@@ -57,6 +57,14 @@ def extended(model: AssetModel, more: AssetModel) -> AssetModel:
     return model_of(list(tags.values()), sources)
 
 
+def without(model: AssetModel, sources: Collection[str]) -> AssetModel:
+    """The model without these sources and their tags."""
+    return AssetModel(
+        sources=tuple(source for source in model.sources if source.name not in sources),
+        tags=tuple(tag for tag in model.tags if tag.source not in sources),
+    )
+
+
 def _text(path: Path, mistakes: Mistakes) -> str:
     try:
         size = path.stat().st_size

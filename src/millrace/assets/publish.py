@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ import psycopg
 
 from millrace.assets.change import chunks
 from millrace.assets.load import extended
-from millrace.assets.tag import CLASSES, KINDS, AssetModel
+from millrace.assets.tag import CLASSES, KINDS, AssetModel, TagModel
 from millrace.errors import StoreUnavailable
 from millrace.names import TABLE_MODEL_CHANGE
 from millrace.protocols import control
@@ -32,33 +33,44 @@ _TAG_COLUMNS: Final = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was in force before a change and what is since; both are one model when nothing changed."""
+
+    number: int
+    before: AssetModel
+    after: AssetModel
+
+    @property
+    def gone(self) -> tuple[TagModel, ...]:
+        """Tags that had a model and have none any more; what is stored of them stays."""
+        kept = {tag.path for tag in self.after.tags}
+        return tuple(tag for tag in self.before.tags if tag.path not in kept)
+
+
 def publish(postgres_url: str, stream: Stream, model: AssetModel, *, made_by: str = "") -> int:
     """Number of the change that holds this model; nothing is written when the newest change already is this
     model.
 
     StoreUnavailable or StreamUnavailable: try again, nothing is half done for good.
     """
-    return _put_in_force(postgres_url, stream, lambda _: model, made_by)
+    return put_in_force(postgres_url, stream, lambda _: model, made_by=made_by).number
 
 
 def extend(postgres_url: str, stream: Stream, more: AssetModel, *, made_by: str = "") -> int:
     """Like `publish`, of the model in force with these sources and tags added: what it says of others stays."""
-    return _put_in_force(
-        postgres_url, stream, lambda connection: extended(_in_force(connection), more), made_by
-    )
+    return put_in_force(postgres_url, stream, lambda before: extended(before, more), made_by=made_by).number
 
 
-def _put_in_force(
-    postgres_url: str,
-    stream: Stream,
-    wanted: Callable[[psycopg.Connection[Any]], AssetModel],
-    made_by: str,
-) -> int:
-    """Under the lock, so that nobody's change falls between what is in force and what follows it."""
+def put_in_force(
+    postgres_url: str, stream: Stream, wanted: Callable[[AssetModel], AssetModel], *, made_by: str = ""
+) -> Change:
+    """Under the lock, so that nobody's change falls between what is in force and what `wanted` makes of it."""
     try:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
-            model = wanted(connection)
+            before = _in_force(connection)
+            model = wanted(before)
             number, appended = _numbered(connection, model, made_by)
             if not appended:
                 append(stream, model, number)
@@ -66,7 +78,7 @@ def _put_in_force(
                     f"UPDATE {TABLE_MODEL_CHANGE} SET appended = true WHERE number = %s",  # nosec B608
                     (number,),
                 )
-            return number
+            return Change(number, before, model)
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"the asset model was not published: {error}") from error
 

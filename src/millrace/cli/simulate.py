@@ -54,7 +54,8 @@ def simulate(
     """Break machines of the simulated plant, or run a plant.
 
     --fault and --clear speak to the plant that runs (`millrace up --simulate` starts one). Without them a
-    plant is run against the running platform, until Ctrl-C.
+    plant is run against the running platform, until Ctrl-C. Its tags join the asset model in force, in the
+    place of an earlier plant's; what else the model describes stays.
 
     Detectors learn a tag first, for 60 to 200 readings: a fault in a plant's first minutes is not seen.
     """

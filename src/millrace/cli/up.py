@@ -14,7 +14,8 @@ def up(
     simulate: Annotated[
         bool,
         typer.Option(
-            "--simulate/--no-simulate", help="With a simulated plant of 10,000 tags that sends readings."
+            "--simulate/--no-simulate",
+            help="With a simulated plant of 10,000 tags that joins the asset model and sends readings.",
         ),
     ] = False,
     port: Annotated[

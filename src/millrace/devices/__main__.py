@@ -1,7 +1,8 @@
 """`python -m millrace.devices`: the simulated plant of a running platform. A composition root.
 
 It learns where the platform is from the environment that the supervisor gives it, or from
-`<home>/run/endpoints.json`; publishes the plant's asset model; then sends readings until it is told to stop.
+`<home>/run/endpoints.json`; joins the plant to the asset model in force; then sends readings until it is told to
+stop.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Final
 
 import structlog
 
-from millrace.assets.publish import publish
+from millrace import telemetry
+from millrace.assets.publish import put_in_force
 from millrace.batch import ValueKind
 from millrace.clock import EdgeClock
 from millrace.devices.commands import Inbox, begin
@@ -52,6 +54,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _frame: stopped.append(signum))
+    telemetry.set_up_traces(service="simulator", environ=os.environ)
     scenario = load_scenario(arguments.scenario) if arguments.scenario else Scenario(tags=arguments.tags)
     clock = EdgeClock()
     plant = scenario.plant(start_us=clock.now_us())
@@ -62,7 +65,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     if not arguments.no_model:
         _publish(settings, stream, plant)
     transport = StreamTransport.guarded(stream, settings, clock)
-    producer = Producer(transport, shard_count=settings.shards, clock=clock)
+    producer = Producer(transport, shard_count=settings.shards, clock=clock, trace_ratio=settings.trace_ratio)
     producer.start()
     inbox = Inbox(settings.home, faults)
     labels = [begin(faults, order, clock.now_us()) for order in scenario.orders()]
@@ -129,8 +132,10 @@ def _publish(settings: Settings, stream: ValkeyStream, plant: Plant) -> None:
     """Have the plant's model in force before its readings come; bounded tries, then without it."""
     for attempt in range(PUBLISH_TRIES):
         try:
-            number = publish(settings.postgres_url, stream, plant.model, made_by="simulator")
-            log.info("plant.model_published", number=number, tags=len(plant.tags))
+            change = put_in_force(settings.postgres_url, stream, plant.joined_to, made_by="simulator")
+            log.info(
+                "plant.model_published", number=change.number, tags=len(plant.tags), gone=len(change.gone)
+            )
             return
         except Unavailable as error:
             log.warning("plant.model_not_yet", error=str(error), attempt=attempt + 1)
@@ -143,7 +148,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tags", type=int, default=10_000, help="tags of the plant (10000)")
     parser.add_argument("--scenario", type=Path, help="YAML scenario: seed, size and faults to come")
     parser.add_argument("--labels", type=Path, help="write the faults' labels here, as JSON")
-    parser.add_argument("--no-model", action="store_true", help="do not publish the plant's asset model")
+    parser.add_argument("--no-model", action="store_true", help="leave the plant out of the asset model")
     return parser.parse_args(argv)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from millrace.assets.load import model_of
+from millrace.assets.load import extended, model_of, without
 from millrace.assets.tag import AssetModel, SourceModel, TagModel
 from millrace.batch import F64, I64, QUALITY_GOOD, U8, U32, Rows
 from millrace.clock import SECOND_US
@@ -86,10 +86,12 @@ class Plant:
         tags = [
             _tag_model(place, int(period_us)) for place, period_us in zip(self._layout, periods, strict=True)
         ]
-        known = {
-            name: SourceModel(name=name, description=f"gateway of {name[3:]}") for name in self.source_names
-        }
-        return model_of(tags, known)
+        return model_of(tags, {name: _gateway(name) for name in self.source_names})
+
+    def joined_to(self, model: AssetModel) -> AssetModel:
+        """A model with this plant in it, in the place of any plant that was: of another size, it had other tags."""
+        own = {source.name for source in model.sources if source == _gateway(source.name)}
+        return extended(without(model, own), self.model)
 
     @property
     def first_tags(self) -> I64:
@@ -171,6 +173,11 @@ class Plant:
             self._columns(2 * count)
             return self._part(from_us, to_us)
         return self._tag[:count].copy(), self._ts_us[:count].copy(), self._value[:count].copy()
+
+
+def _gateway(name: str) -> SourceModel:
+    """A plant's source; its description tells it from another's of a like name."""
+    return SourceModel(name=name, description=f"gateway of {name[3:]}")
 
 
 def _seconds(from_us: int, to_us: int) -> Iterator[tuple[int, int]]:

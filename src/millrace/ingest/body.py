@@ -50,7 +50,9 @@ def framed(
     try:
         data = _inflated(body, limits)
         if kind == FRAME_TYPE:
-            return _frame(data, body.source), frame_codec.stamp(data, received_ts_us)
+            frame = _frame(data, body.source)
+            data = frame_codec.traced(data, body.trace) if body.trace else data
+            return frame, frame_codec.stamp(data, received_ts_us)
         columns = _columns(kind, data, limits=limits, received_ts_us=received_ts_us)
         frame = columns.frame(body.source, incarnation, seq, received_ts_us, key=body.key, trace=body.trace)
         return frame, frame_codec.encode(frame)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from millrace.batch import Incarnation
 from millrace.clock import Clock
@@ -14,6 +14,9 @@ from millrace.ingest.disk import DiskGuard
 from millrace.ingest.refusal import DISK_NEARLY_FULL
 from millrace.settings import Settings
 from millrace.stream.contract import Entry, Stream
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 
 class Outcome(IntEnum):
@@ -34,7 +37,10 @@ class Delivery:
 
 @dataclass(slots=True)
 class Outgoing:
-    """One encoded frame on its way. `data` never changes but for the stamp, made once at the first append."""
+    """One encoded frame on its way. `data` never changes from the first offer on: before it, stamp and trace are made.
+
+    `span` is open from the first offer to the last of a frame whose trace begins here.
+    """
 
     source: str
     shard: int
@@ -42,7 +48,9 @@ class Outgoing:
     seq: int
     readings: int
     data: bytes
-    stamped: bool = False
+    offered: bool = False
+    trace: str = ""
+    span: Span | None = None
 
 
 @runtime_checkable

@@ -48,6 +48,8 @@ class HttpSender:
     def _post(self, frame: Outgoing) -> Delivery:
         try:
             headers = self._headers | {"Millrace-Source": frame.source}
+            if frame.trace:
+                headers["traceparent"] = frame.trace
             answer = self._client.post("/v1/readings", content=frame.data, headers=headers)
         except (httpx.HTTPError, OSError) as error:
             return Delivery(Outcome.LATER, detail=f"{type(error).__name__}: {error}")

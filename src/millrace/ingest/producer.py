@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 import structlog
 
+from millrace import telemetry
 from millrace.batch import F64, FRAME_READINGS_MAX, I64, U8, U32, Incarnation
 from millrace.clock import Clock
 from millrace.errors import ProtocolError
@@ -79,11 +80,13 @@ class Producer:
         buffer_bytes_max: int = 64 * MIB,
         folder: Path | None = None,
         rng: random.Random | None = None,
+        trace_ratio: float = 0.0,
         on_delivered: Callable[[Sequence[tuple[Outgoing, Delivery]]], None] | None = None,
     ) -> None:
         """`append`: a stream's, or a transport such as `HttpSender`.
 
         `folder`: frames are kept there, synced, before `send` returns; they outlive the process.
+        `trace_ratio`: share of frames whose trace begins here, at most one a call; none while traces are off.
         `on_delivered`: told of each frame that was taken or refused for good, in the flushing thread.
         """
         self._transport = append if isinstance(append, Transport) else StreamTransport(append)
@@ -93,6 +96,7 @@ class Producer:
         self._readings_max = frame_readings_max
         self._buffer_bytes_max = buffer_bytes_max
         self._rng = rng or random.Random()
+        self._trace_ratio = trace_ratio
         self._on_delivered = on_delivered
         self._series: dict[str, _Series] = {}
         self._active: dict[str, _Series] = {}  # those with anything to send, the longest waiting first
@@ -180,7 +184,7 @@ class Producer:
                 group = self._group(self._clock.monotonic_s())
             if not group:
                 return 0
-            self._stamp(group)
+            self._prepare(group)
             return self._settle(group, self._transport.deliver(group))
 
     def _run(self) -> None:
@@ -303,15 +307,29 @@ class Producer:
                 size += len(frame.data)
         return group
 
-    def _stamp(self, group: Sequence[Outgoing]) -> None:
-        """Straight into the stream, we are the ingest: received is when it was first appended."""
-        if not self._transport.direct:
-            return
+    def _prepare(self, group: Sequence[Outgoing]) -> None:
+        """What is done to a frame once, before it is first offered: its bytes never change after that."""
+        fresh = [frame for frame in group if not frame.offered]
+        if self._trace_ratio and self._rng.random() < self._trace_ratio * len(fresh):
+            self._trace(self._rng.choice(fresh))
         now_us = self._clock.now_us()
-        for frame in group:
-            if not frame.stamped:
+        for frame in fresh:
+            if self._transport.direct:  # straight into the stream, we are the ingest: received is now
                 frame.data = frame_codec.stamp(frame.data, now_us)
-                frame.stamped = True
+            frame.offered = True
+
+    def _trace(self, frame: Outgoing) -> None:
+        """Begin a trace, which every stage behind goes on with: it travels in the frame."""
+        begun = telemetry.begin_span(
+            telemetry.SPAN_SEND, source=frame.source, seq=frame.seq, readings=frame.readings
+        )
+        if begun is None:
+            return
+        length = len(frame.data)
+        frame.span, frame.trace = begun
+        frame.data = frame_codec.traced(frame.data, frame.trace)
+        with self._lock:
+            self._bytes += len(frame.data) - length
 
     def _settle(self, group: Sequence[Outgoing], deliveries: Sequence[Delivery]) -> int:
         settled = []
@@ -329,6 +347,8 @@ class Producer:
         return len(settled)
 
     def _finish(self, frame: Outgoing, delivery: Delivery) -> None:
+        if frame.span is not None:
+            frame.span.end()
         series = self._series[frame.source]
         series.frames.popleft()
         series.retry_s = 0.0

@@ -106,6 +106,20 @@ def stamp(data: bytes, received_ts_us: int) -> bytes:
     return data[:_STAMP_AT] + _STAMP.pack(received_ts_us) + data[_STAMP_END:]
 
 
+def traced(data: bytes, trace: str) -> bytes:
+    """The same frame with that trace parent in the place of its own; as it was where it has no room for one."""
+    if data[:4] != MAGIC or len(data) < _V2_SIZE or len(data) + TRACE_LENGTH > RECORD_BYTES_MAX:
+        return data
+    _, version, _, header_len, *_, source_len, _ = _V1.unpack_from(data)
+    if version < 2:
+        return data
+    trace_len = _check(data, header_len, source_len)
+    texts_end = header_len + source_len
+    tail = _V2_TAIL.pack(0, len(trace))[4:] + data[_V2_SIZE:texts_end] + trace.encode("ascii")
+    check = xxhash.xxh32_intdigest(data[4:_STAMP_AT] + data[_STAMP_END : _V1.size] + tail)
+    return data[: _V1.size] + check.to_bytes(4, "little") + tail + data[texts_end + trace_len :]
+
+
 def decode(data: bytes) -> Frame:
     """The frame out of its bytes, its columns full-width and writable; ProtocolError if anything is off."""
     if len(data) > RECORD_BYTES_MAX:

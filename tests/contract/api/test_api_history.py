@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-from api_platform import Platform, Writer, tag, wait_for
+from api_platform import Platform, Writer, give, tag, wait_for
 
 from millrace.api import history
 from millrace.batch import Output
@@ -33,12 +33,12 @@ def ask(platform: Platform, **params: Any) -> dict[str, Any]:
     return found
 
 
-def add_tag(url: str, period_us: int = 100_000) -> int:
+def add_tag(url: str, period_us: int = 100_000, source: str = "gw-1", shard: int = 0) -> int:
     with psycopg.connect(url, autocommit=True) as connection:
         row = connection.execute(
             "INSERT INTO tag (path, source, tag_hash, shard, kind, data_class, modelled, period_us, unit) "
-            "VALUES (%s, 'gw-1', 1, 0, 0, 0, true, %s, 'degC') RETURNING id",
-            [PATH, period_us],
+            "VALUES (%s, %s, 1, %s, 0, 0, true, %s, 'degC') RETURNING id",
+            [PATH, source, shard, period_us],
         ).fetchone()
     assert row is not None
     return int(row[0])
@@ -182,6 +182,25 @@ def test_an_unknown_tag_is_404_and_an_ambiguous_one_409(platform: Platform, post
     assert (answer.status_code, answer.json()["sources"]) == (409, ["gw-1", "gw-2"])
     one = platform.client.get(f"/v1/tags/{PATH}/history", params={"source": "gw-2"})
     assert one.status_code == 200
+
+
+def test_a_tag_that_the_model_moved_is_read_from_its_new_source_and_its_past_from_the_old(
+    platform: Platform, writer: Writer, postgres: str
+) -> None:
+    now_us = writer.clock.now_us()
+    writer.say([(0, now_us - SECOND_US, 1.0)], tags=[tag(0, PATH, "gw-1")], shard=0)
+    writer.say([(0, now_us, 2.0)], tags=[tag(0, PATH, "gw-2")], shard=1)
+    wait_for(lambda: platform.live.rows == 2, "the live window has both")
+    add_tag(postgres, source="gw-1", shard=0)
+    add_tag(postgres, source="gw-2", shard=1)
+    assert platform.client.get(f"/v1/tags/{PATH}/history").status_code == 409
+    give(postgres, PATH, "gw-2")
+    found = ask(platform, agg="raw")
+    assert (found["source"], found["value"]) == ("gw-2", [2.0])
+    past = ask(platform, agg="raw", source="gw-1")
+    assert (past["source"], past["value"]) == ("gw-1", [1.0])
+    give(postgres, PATH, "gw-1")
+    assert ask(platform, agg="raw")["value"] == [1.0]
 
 
 def test_tags_are_paged_in_order_and_each_comes_once(platform: Platform, postgres: str) -> None:

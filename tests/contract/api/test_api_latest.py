@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from api_platform import Platform, Writer, tag, wait_for
+from api_platform import Platform, Writer, give, tag, wait_for
 
 PRESS = "acme/lyon/press-shop/line-2/press-07"
 
@@ -27,6 +29,45 @@ def test_a_tag_of_two_sources_needs_its_source(platform: Platform, writer: Write
     assert (answer.status_code, answer.json()["sources"]) == (409, ["gw-a", "gw-b"])
     one = platform.client.get(f"/v1/tags/{PRESS}/temp/latest", params={"source": "gw-b"}).json()
     assert one["value"] == 2.0
+
+
+def test_a_tag_that_the_model_moved_is_its_new_sources(
+    platform: Platform, writer: Writer, postgres: str
+) -> None:
+    """Whatever the old pair still says of itself: where both lie in one shard, the log calls both modelled."""
+    now_us = writer.clock.now_us()
+    pairs = [
+        tag(0, f"{PRESS}/state", "gw-a"),
+        tag(1, f"{PRESS}/state", "gw-b"),
+        tag(2, f"{PRESS}/load", "gw-a"),
+    ]
+    writer.say([(0, now_us, 1.0), (1, now_us, 2.0), (2, now_us, 3.0)], tags=pairs)
+    wait_for(lambda: platform.live.rows == 3, "the follower has all")
+    assert platform.client.get(f"/v1/tags/{PRESS}/state/latest").status_code == 409
+    give(postgres, f"{PRESS}/state", "gw-b")
+    one = platform.client.get(f"/v1/tags/{PRESS}/state/latest").json()
+    assert (one["source"], one["value"]) == ("gw-b", 2.0)
+    past = platform.client.get(f"/v1/tags/{PRESS}/state/latest", params={"source": "gw-a"}).json()
+    assert past["value"] == 1.0
+    whole = platform.client.get(f"/v1/equipment/{PRESS}/live").json()
+    assert [(row["tag"].rsplit("/")[-1], row["source"]) for row in whole["tags"]] == [
+        ("load", "gw-a"),
+        ("state", "gw-b"),
+    ]
+    assert whole["state"] == 2.0
+
+
+def test_without_postgresql_the_one_modelled_pair_answers_for_its_path(
+    platform: Platform, writer: Writer
+) -> None:
+    platform.needs.store = None
+    now_us = writer.clock.now_us()
+    old = replace(tag(0, f"{PRESS}/temp", "gw-a"), modelled=False)
+    writer.say([(0, now_us, 1.0)], tags=[old], shard=0)
+    writer.say([(0, now_us, 2.0)], tags=[tag(0, f"{PRESS}/temp", "gw-b")], shard=1)
+    wait_for(lambda: platform.live.rows == 2, "the follower has all")
+    assert platform.client.get(f"/v1/tags/{PRESS}/temp/latest").json()["value"] == 2.0
+    assert len(platform.client.get(f"/v1/equipment/{PRESS}/live").json()["tags"]) == 1
 
 
 def test_an_equipment_shows_all_its_tags_and_nothing_of_its_neighbour(

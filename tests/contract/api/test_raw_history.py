@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from millrace import names
+from millrace.accounting import hash_rows, tag_hash
 from millrace.api.raw_history import RawHistory, Tag
 from millrace.batch import (
     ALARM,
@@ -38,6 +39,8 @@ from millrace.schema import live
 from millrace.schema.live import LiveBlob
 from millrace.schema.live_columns import columns_of
 from millrace.settings import Settings
+from millrace.sinks.archive.compaction import Compactor
+from millrace.sinks.archive.neighbours import Neighbours
 from millrace.sinks.archive.sink import ArchiveSink
 from millrace.sinks.contract import Ownership
 from millrace.sinks.postgres import PostgresSink
@@ -61,6 +64,7 @@ class Split:
     again: tuple[int, int] | None  # outputs of a window that was published again
     from_s: int
     to_s: int
+    compacted: bool = False  # the archive's files were merged into one
 
     def window(self) -> set[int]:
         """Outputs whose readings the live window holds, by the slow and obvious way."""
@@ -107,6 +111,7 @@ def split_of(rng: Random) -> Split:
         again=again,
         from_s=from_s,
         to_s=rng.randint(from_s + 1, 30),
+        compacted=rng.random() < 0.3,
     )
 
 
@@ -148,6 +153,9 @@ class Stores:
                 value = value if quality else np.nan
                 readings[i] = (tag.slot, ts_us, value, quality, ts_us < newest_us, 0)
                 newest_us = max(newest_us, ts_us)
+            columns = (readings[name] for name in ("ts_us", "value", "quality"))
+            whose = np.zeros(len(rows), np.int32)
+            readings["hash"] = hash_rows(np.array([tag_hash(tag.path)], np.uint64), whose, *columns)
             first = self.position + 10 * number + 1  # a batch of ten records
             made.append(
                 Output(0, first + 9, first, received_us, 10, readings, empty(ROLLUP), empty(ANOMALY),
@@ -181,7 +189,17 @@ class Stores:
             sink.write([output])
         assert sink.position(0) == (outputs[-1].position if outputs else self.position), sink.failure
         sink.close()
+        if split.compacted:
+            self._compact(manifest)
         manifest.close()
+
+    def _compact(self, manifest: PostgresManifest) -> None:
+        """This tag's files into one, as when there are enough of them."""
+        run = [one for one in manifest.files(0) if one.first_position > self.position]
+        if len(run) > 1:
+            run.sort(key=lambda one: one.first_position)
+            compactor = Compactor(self.platform.archive, manifest, "")
+            assert list(compactor._merge(0, 1, Neighbours(), run))
 
     def _say(self, split: Split, outputs: list[Output], tag: TagInfo) -> None:
         previous, last = 0, b""
@@ -280,12 +298,17 @@ ALIKE = Split(
 )  # fmt: skip
 
 
+# The same, and the files of the first two are one by now.
+ALIKE_IN_ONE_FILE = replace(ALIKE, compacted=True)
+
+
 @pytest.mark.requirement("S-18")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(split=st.integers(0, 2**32 - 1).map(lambda seed: split_of(Random(seed))))
 @example(split=LATE_BEHIND_A_HOLE)
 @example(split=TOO_OLD_FOR_POSTGRES)
 @example(split=ALIKE)
+@example(split=ALIKE_IN_ONE_FILE)
 @example(split=SILENT)
 @example(split=BEFORE_A_HOLES_END)
 def test_each_reading_that_a_store_holds_comes_once_and_complete_is_said_only_when_it_is(
@@ -315,3 +338,26 @@ def test_each_reading_that_a_store_holds_comes_once_and_complete_is_said_only_wh
         in_order = sorted((row for rows in accepted for row in rows), key=lambda row: row[0])
         assert found == in_order  # equal times as they came
     stores.position = outputs[-1].position
+
+
+@pytest.mark.requirement("S-18")
+@pytest.mark.parametrize("turned", [True, False])
+def test_what_a_tag_said_in_a_hole_before_it_turned_critical_is_said_to_be_missing(
+    stores: Stores, turned: bool
+) -> None:
+    """PostgreSQL holds a tag's readings from then on only: it fills a hole of the window if it held them all along."""
+    rows = [[(0, float(number), GOOD)] for number in range(5)]
+    split = Split(rows, True, 1, frozenset(), 4, [True, False, False, False, True], None, *ALL)
+    tag = stores.begin(split)
+    base_us = stores.clock.now_us() // SECOND_US * SECOND_US - 60 * SECOND_US
+    outputs = stores.outputs(split, tag, base_us)
+    stores.fill(split, outputs, tag)
+    if turned:  # the second reading of the hole was the first critical one
+        with psycopg.connect(stores.url, autocommit=True) as connection:
+            connection.execute("DELETE FROM reading WHERE ts_us < %s", [base_us + 2 * SECOND_US])
+    found, complete = read(stores, tag, base_us, base_us + 30 * SECOND_US)
+    assert [row[1] for row in found] == ([0.0, 2.0, 3.0, 4.0] if turned else [0.0, 1.0, 2.0, 3.0, 4.0])
+    assert complete is not turned
+    # Asked for the hole alone, of which the archive has nothing.
+    _, complete = read(stores, tag, base_us + SECOND_US, base_us + 4 * SECOND_US)
+    assert complete is not turned

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import psycopg
 import pytest
-from api_platform import SHARDS, CacheServer, Platform, wait_for
+from api_platform import SHARDS, TOKEN, CacheServer, Platform, wait_for
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -20,7 +21,12 @@ from millrace import telemetry
 from millrace.api.__main__ import DoorOfBodies
 from millrace.api.dependencies import SentBody
 from millrace.clock import EdgeClock
+from millrace.errors import StreamUnavailable
+from millrace.ingest.delivery import StreamTransport
+from millrace.ingest.http_sender import HttpSender
+from millrace.ingest.producer import Producer
 from millrace.process.kernels import compile_kernels
+from millrace.protocols import frame
 from millrace.settings import Settings
 from millrace.worker import Worker
 
@@ -104,6 +110,67 @@ def test_a_sampled_frame_is_one_trace_from_the_door_to_every_sink(
         )
         == 1
     )
+
+
+class IntoTheStream:
+    """A producer straight into the stream, as the simulated plant sends."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.transport = StreamTransport(platform.stream.append)
+
+
+class OverTheDoor:
+    """A gateway's producer, whose frames travel as bodies."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.transport = HttpSender(platform.url, TOKEN)
+
+
+@pytest.mark.parametrize(("way", "stages"), [(IntoTheStream, set()), (OverTheDoor, {"ingest"})])
+def test_a_producers_sampled_frame_is_one_trace_from_send_to_every_sink(
+    platform: Platform, worker: Worker, spans: InMemorySpanExporter, way: Any, stages: set[str]
+) -> None:
+    """One call's frames of three sources: one is sampled, and no other leaves a span."""
+    clock = EdgeClock()
+    producer = Producer(way(platform).transport, shard_count=SHARDS, clock=clock, trace_ratio=1.0)
+    now_us = np.array([clock.now_us()])
+    for number in range(3):
+        assert producer.send(f"gw-{number}", [f"acme/lyon/a/b/c/t{number}"], now_us, np.ones(1)) == 1
+    assert producer.flush() == 3
+    assert producer.buffered_bytes == 0
+    producer.close()
+    wanted = SPANS - {"ingest"} | {"send"} | stages
+    wait_for(lambda: named(spans).keys() >= wanted, "a span of each stage", 60)
+    found = named(spans)
+    assert sorted(span.name for span in spans.get_finished_spans()) == sorted(wanted)
+    sent = found["send"]
+    context = sent.get_span_context()
+    assert context is not None
+    assert sent.parent is None
+    assert {of(span)[0] for span in found.values() if span is not sent} == {f"{context.trace_id:032x}"}
+    before = of(found["ingest"])[1] if stages else f"{context.span_id:016x}"
+    assert {of(found[name])[2] for name in SPANS - {"ingest"}} == {before}
+
+
+def test_a_frame_that_is_sent_again_is_the_same_bytes_in_the_same_trace(spans: InMemorySpanExporter) -> None:
+    offered: list[bytes] = []
+
+    def append(entries: Any) -> list[int]:
+        offered.extend(entry.data for entry in entries)
+        if len(offered) < 3:
+            raise StreamUnavailable("not yet")
+        return [1]
+
+    clock = EdgeClock()
+    producer = Producer(append, shard_count=SHARDS, clock=clock, trace_ratio=1.0)
+    producer.send("gw", ["t"], np.array([clock.now_us()]), np.ones(1))
+    producer.close()
+    assert len(offered) == 3
+    assert set(offered) == {offered[0]}
+    [sent] = spans.get_finished_spans()
+    context = sent.get_span_context()
+    assert context is not None
+    assert frame.decode(offered[0]).trace[:-3] == f"00-{context.trace_id:032x}-{context.span_id:016x}"
 
 
 @pytest.mark.parametrize(("ratio", "sampled"), [(1.0, 20), (0.0, 0)])

@@ -155,6 +155,23 @@ def test_stamp_changes_the_time_of_receipt_alone() -> None:
     assert stamped.content_hash == frame.decode(data).content_hash
 
 
+@with_units
+@pytest.mark.parametrize("before", ["", TRACE])
+def test_a_trace_put_into_a_frame_changes_nothing_else(units: tuple[str, ...], before: str) -> None:
+    data = frame.encode(replace(sample(units=units), trace=before))
+    other = TRACE.replace("7", "8")
+    traced = frame.decode(frame.traced(data, other))
+    assert other != before
+    assert plain(traced) == plain(replace(frame.decode(data), trace=other))
+    assert traced.content_hash == frame.decode(data).content_hash
+    assert frame.traced(frame.traced(data, TRACE), other) == frame.traced(data, other)
+
+
+def test_a_frame_of_version_1_has_no_room_for_a_trace() -> None:
+    data = frame.encode(replace(sample(), trace=""), version=1)
+    assert frame.traced(data, TRACE) == data
+
+
 def test_equal_dictionaries_give_the_same_tuple_of_tags() -> None:
     one, other = frame.decode(frame.encode(sample(seed=1))), frame.decode(frame.encode(sample(seed=2)))
     assert one.tags is other.tags

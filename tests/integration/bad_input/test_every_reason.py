@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from millrace.protocols import frame as frame_codec
 from millrace.stream.contract import Entry, shard_of
 from tests.integration.bad_input.conftest import NARROW
 from tests.simulation.kills.test_kills import POISON
-from tests.simulation.real_platform import Platform, free_port, patched, until
+from tests.simulation.real_platform import Platform, small, started, until
 
 LINE = "acme/lyon/press-shop/line-1/press-01"
 MODEL = AssetModel(
@@ -268,18 +267,10 @@ def test_the_accounting_is_equal_after_all_of_it(platform: Platform, sender: Sen
 @pytest.mark.long
 @pytest.mark.requirement("S-19")
 def test_a_record_that_kills_its_worker_is_in_the_quarantine_and_in_the_metrics(tmp_path: Path) -> None:
-    path = os.pathsep.join(
-        [patched(tmp_path / "poison", "millrace.worker", POISON), os.environ.get("PYTHONPATH", "")]
-    )
-    settings = NARROW | {"MILLRACE_API_PORT": str(free_port()), "PYTHONPATH": path}
-    platform = Platform(tmp_path / "home", settings)
-    platform.start()
-    try:
+    with started(tmp_path, small(**NARROW), "millrace.worker", POISON) as platform:
         sender = Sender(platform)
         sender.send(line(sender), "poison")
         until(lambda: bool(sender.rejects("processing_failed")), 120, "processing_failed in /v1/rejects")
         until(lambda: sender.counted(REJECTED, "processing_failed") == 1, 10, "processing_failed in /metrics")
         assert platform.verify()[0] == 0
         sender.client.close()
-    finally:
-        platform.stop()

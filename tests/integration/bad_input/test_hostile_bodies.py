@@ -18,7 +18,7 @@ import psutil
 import pytest
 import zstandard
 
-from tests.simulation.real_platform import Platform, free_port, until
+from tests.simulation.real_platform import Platform, running, small, until
 
 MIB = 1024**2
 GROWN_MAX = 128 * MIB
@@ -34,24 +34,14 @@ NDJSON, JSON = "application/x-ndjson", "application/json"
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """With the bounds that it is shipped with."""
-    settings = {
-        "MILLRACE_API_PORT": str(free_port()),
-        "MILLRACE_DASHBOARD": "false",
-        "MILLRACE_SHARDS": "4",
-        "MILLRACE_WORKERS": "2",
-        "MILLRACE_SEGMENT_AGE_S": "3",
-        "MILLRACE_DISK_FREE_MIN": "128MiB",
-    }
-    running = Platform(tmp_path_factory.mktemp("hostile") / "home", settings)
-    running.start()
-    with running.client() as client:  # what a first body loads is no growth
-        for kind, body in ((NDJSON, good()), (JSON, b"[" + good() + b"]")):
-            assert post(client, body, kind).status_code == 202
-        until(
-            lambda: bool(client.get("/v1/tags/acme/well/latest").status_code == 200), 30, "the first reading"
-        )
-    yield running
-    running.stop()
+    settings = small(MILLRACE_WORKERS="2", MILLRACE_SEGMENT_AGE_S="3")
+    with running(tmp_path_factory.mktemp("hostile"), settings) as platform:
+        with platform.client() as client:  # what a first body loads is no growth
+            for kind, body in ((NDJSON, good()), (JSON, b"[" + good() + b"]")):
+                assert post(client, body, kind).status_code == 202
+            served = "/v1/tags/acme/well/latest"
+            until(lambda: client.get(served).status_code == 200, 30, "the first reading")
+        yield platform
 
 
 @dataclass
@@ -195,7 +185,10 @@ def test_a_million_tags_are_bounded_and_every_reading_is_accounted_for(
     reasons = {
         name for (name,) in platform.query("SELECT DISTINCT reason FROM reject WHERE source = %s", source)
     }
-    assert reasons <= {"too_many_tags", "too_many_new_tags"}  # rows of a minute are bounded: there may be none
+    assert reasons <= {
+        "too_many_tags",
+        "too_many_new_tags",
+    }  # rows of a minute are bounded: there may be none
     assert counted(platform, source, "rejected") >= sent - 20_000
     check_goes_on(platform)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.real_platform import Platform, Witness, check_equal, free_port
+from tests.simulation.real_platform import Platform, Witness, check_equal, running, small
 
 END_S = 120.0
 Damage = Callable[[Path], None]
@@ -25,22 +25,13 @@ Used = tuple[Platform, frozenset[tuple[str, int]]]
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Used:
     """A folder that has seen readings, segments and snapshots, and was stopped; what it was told to keep."""
-    settings = {
-        "MILLRACE_API_PORT": str(free_port()),
-        "MILLRACE_DASHBOARD": "false",
-        "MILLRACE_SHARDS": "2",
-        "MILLRACE_WORKERS": "1",
-        "MILLRACE_SEGMENT_AGE_S": "1",
-        "MILLRACE_DISK_FREE_MIN": "128MiB",
-    }
-    platform = Platform(tmp_path_factory.mktemp("used") / "home", settings)
-    platform.start()
-    witness = Witness(platform, sources=4, tags=3)
-    witness.start()
-    time.sleep(6)
-    witness.close()
-    check_equal(platform, witness.told)
-    platform.stop()
+    settings = small(MILLRACE_SHARDS="2", MILLRACE_WORKERS="1", MILLRACE_SEGMENT_AGE_S="1")
+    with running(tmp_path_factory.mktemp("used"), settings) as platform:
+        witness = Witness(platform, sources=4, tags=3)
+        witness.start()
+        time.sleep(6)
+        witness.close()
+        check_equal(platform, witness.told)
     return platform, frozenset(witness.told)
 
 

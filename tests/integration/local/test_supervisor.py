@@ -17,16 +17,11 @@ import pytest
 
 from millrace.local import endpoints
 from millrace.local.endpoints import Endpoints
+from tests.simulation.real_platform import free_port
 
 STAND_INS = Path(__file__).parent / "stand_ins"
 USUAL = ("worker-0=stand_in_worker", "api=stand_in_api")
 WAIT_S = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Run:

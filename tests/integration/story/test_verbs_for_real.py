@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.simulation.real_platform import Platform, free_port
+from tests.simulation.real_platform import Platform, running, small, until
 
 WAIT_S = 60.0
-VERB_S = 120.0
 ROWS = 40
 PREFIX = "acme/datasets/replay"
 PRESS = "acme/lyon/press-shop/line-9/press-77"
@@ -26,29 +22,6 @@ path,source,unit,range_low,range_high,class
 OTHER_PRESS = PRESS.replace("77", "78")
 OTHER_MODEL = MODEL.replace("77", "78")
 PLANT = "tags: 200\nsources: 4\nperiod_scale: 0.2\n"
-
-
-def millrace(platform: Platform, *verb: str) -> subprocess.CompletedProcess[str]:
-    """As typed into a terminal; the program that the installation made."""
-    program = Path(sys.executable).with_name("millrace")
-    return subprocess.run(
-        [program, *verb], env=platform.environ, capture_output=True, text=True, timeout=VERB_S
-    )
-
-
-def told(platform: Platform, *verb: str, code: int = 0) -> Any:
-    done = millrace(platform, *verb, "--json")
-    assert done.returncode == code, done.stdout + done.stderr
-    return json.loads(done.stdout)
-
-
-def wait_for(found: Callable[[], Any], what: str) -> Any:
-    until = time.monotonic() + WAIT_S
-    while time.monotonic() < until:
-        if value := found():
-            return value
-        time.sleep(0.3)
-    raise AssertionError(f"{what} did not come within {WAIT_S:.0f} s")
 
 
 def recording(folder: Path, name: str, *, rows: int = ROWS, step_s: float = 0.1) -> Path:
@@ -66,24 +39,16 @@ def recording(folder: Path, name: str, *, rows: int = ROWS, step_s: float = 0.1)
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    settings = {
-        "MILLRACE_API_PORT": str(free_port()),
-        "MILLRACE_DASHBOARD": "false",
-        "MILLRACE_SHARDS": "2",
-        "MILLRACE_WORKERS": "1",
-        "MILLRACE_DISK_FREE_MIN": "128MiB",
-    }
-    running = Platform(tmp_path_factory.mktemp("verbs") / "home", settings)
-    running.start()
-    yield running
-    running.stop()
+    settings = small(MILLRACE_SHARDS="2", MILLRACE_WORKERS="1")
+    with running(tmp_path_factory.mktemp("verbs"), settings) as platform:
+        yield platform
 
 
 class TestReplay:
     def test_a_recording_becomes_modelled_readings_with_their_spacing(
         self, platform: Platform, tmp_path: Path
     ) -> None:
-        said = told(platform, "replay", str(recording(tmp_path, "a")), "--speed", "10")
+        said = platform.told("replay", str(recording(tmp_path, "a")), "--speed", "10")
         [one] = said["datasets"]
         assert (one["rows"], one["sent"], one["refused"], one["too_old"]) == (ROWS, 2 * ROWS, 0, 0)
         assert one["last_ts_us"] - one["first_ts_us"] == (ROWS - 1) * 100_000
@@ -93,7 +58,7 @@ class TestReplay:
         assert said["unsent"] == 0
         tag = f"{PREFIX}/rig/a/pressure"
         with platform.client() as api:
-            latest = wait_for(lambda: found(api, tag, one["last_ts_us"]), "the last row")
+            latest = until(lambda: found(api, tag, one["last_ts_us"]), WAIT_S, "the last row")
             described = api.get("/v1/tags", params={"path": tag}).json()["tags"][0]
         assert latest["value"] == pytest.approx(2.39)
         assert (described["modelled"], described["unit"]) == (True, "bar")
@@ -103,45 +68,45 @@ class TestReplay:
     ) -> None:
         file = tmp_path / "press.csv"
         file.write_text(MODEL)
-        first = told(platform, "model", str(file))["number"]
-        second = told(platform, "replay", str(recording(tmp_path, "b")), "--speed", "1000")["model_number"]
+        first = platform.told("model", str(file))["number"]
+        second = platform.told("replay", str(recording(tmp_path, "b")), "--speed", "1000")["model_number"]
         assert second == first + 1
-        again = told(platform, "replay", str(recording(tmp_path, "b")), "--speed", "1000")["model_number"]
+        again = platform.told("replay", str(recording(tmp_path, "b")), "--speed", "1000")["model_number"]
         assert again == second
         with platform.client() as api:
             [kept] = api.get("/v1/tags", params={"path": f"{PRESS}/*"}).json()["tags"]
         assert (kept["modelled"], kept["unit"]) == (True, "degC")
 
     def test_without_a_model_its_tags_are_kept_unmodelled(self, platform: Platform, tmp_path: Path) -> None:
-        said = told(platform, "replay", str(recording(tmp_path, "c")), "--speed", "1000", "--no-model")
+        said = platform.told("replay", str(recording(tmp_path, "c")), "--speed", "1000", "--no-model")
         assert said["model_number"] is None
         tag = f"{PREFIX}/rig/c/pressure"
         with platform.client() as api:
-            wait_for(lambda: api.get(f"/v1/tags/{tag}/latest").status_code == 200, "the reading")
-            [described] = wait_for(
-                lambda: api.get("/v1/tags", params={"path": tag}).json()["tags"], "the tag"
+            until(lambda: api.get(f"/v1/tags/{tag}/latest").status_code == 200, WAIT_S, "the reading")
+            [described] = until(
+                lambda: api.get("/v1/tags", params={"path": tag}).json()["tags"], WAIT_S, "the tag"
             )
         assert described["modelled"] is False
 
     def test_original_times_past_the_bound_are_said_and_end_in_the_quarantine(
         self, platform: Platform, tmp_path: Path
     ) -> None:
-        done = millrace(
-            platform, "replay", str(recording(tmp_path, "d")), "--original-times", "--speed", "1000"
+        done = platform.millrace(
+            "replay", str(recording(tmp_path, "d")), "--original-times", "--speed", "1000"
         )
         assert done.returncode == 1
         assert f"{2 * ROWS} readings are older than" in done.stderr
         assert "MILLRACE_PAST_MAX_S" in done.stderr
         assert "labelled abnormal: 2020-02-08T" in done.stdout
         chosen = ("rejects", "--source", "replay-rig-d")
-        rows = wait_for(lambda: told(platform, *chosen)["rejects"], "the rejects")
+        rows = until(lambda: platform.told(*chosen)["rejects"], WAIT_S, "the rejects")
         assert {row["reason"] for row in rows} == {"time_too_old"}
 
     def test_a_recording_longer_than_what_the_platform_takes_is_refused_before_it_begins(
         self, platform: Platform, tmp_path: Path
     ) -> None:
         files = [recording(tmp_path, "e"), recording(tmp_path, "f", rows=4, step_s=2_000_000.0)]
-        done = millrace(platform, "replay", *map(str, files), "--speed", "1000000")
+        done = platform.millrace("replay", *map(str, files), "--speed", "1000000")
         assert done.returncode == 2
         assert "--spacing" not in done.stdout
         assert "give a spacing of" in done.stderr
@@ -161,16 +126,38 @@ class TestModel:
     ) -> None:
         file = tmp_path / "press.csv"
         file.write_text(OTHER_MODEL)
-        done = millrace(platform, "model", str(file))
+        done = platform.millrace("model", str(file))
         assert done.returncode == 0, done.stderr
         assert "1 tags of 1 sources, in force as change" in done.stdout
         with platform.client() as api:
             [tag] = api.get("/v1/tags", params={"path": f"{OTHER_PRESS}/*"}).json()["tags"]
         assert (tag["source"], tag["unit"]) == ("plc-78", "degC")
         file.write_text(OTHER_MODEL.replace("critical", "vital"))
-        done = millrace(platform, "model", str(file))
+        done = platform.millrace("model", str(file))
         assert done.returncode == 2
         assert "press.csv:2" in done.stderr
+
+    def test_a_model_that_replaces_another_says_what_goes_and_one_that_joins_takes_nothing_away(
+        self, platform: Platform, tmp_path: Path
+    ) -> None:
+        file, other = tmp_path / "press.csv", tmp_path / "other.csv"
+        file.write_text(MODEL)
+        other.write_text(OTHER_MODEL)
+        platform.said("model", str(file))
+        out = platform.said("model", str(other))
+        assert "1 tags are unmodelled now, which only the model before it described: of plc-77." in out
+        assert "unmodelled" not in platform.said("model", str(other))
+        joined = platform.told("model", "--join", str(file))
+        assert (joined["joined"], joined["gone"]) == (True, {"tags": 0, "sources": []})
+        assert modelled(platform, PRESS) == ["plc-77"]
+        assert modelled(platform, OTHER_PRESS) == ["plc-78"]
+        assert platform.told("model", str(file))["gone"] == {"tags": 1, "sources": ["plc-78"]}
+
+
+def modelled(platform: Platform, equipment: str) -> list[str]:
+    """The sources to which the model in force gives the equipment's tags."""
+    rows = platform.query("SELECT source FROM asset_tag WHERE starts_with(path, %s)", f"{equipment}/")
+    return [source for (source,) in rows]
 
 
 class TestRejects:
@@ -179,63 +166,60 @@ class TestRejects:
     ) -> None:
         model, readings = tmp_path / "press.csv", tmp_path / "hot.ndjson"
         model.write_text(MODEL)
-        assert millrace(platform, "model", str(model)).returncode == 0
+        assert platform.millrace("model", str(model)).returncode == 0
         now_us = time.time_ns() // 1000
         readings.write_text(f'{{"tag":"{PRESS}/oil-temp","ts":{now_us},"value":180}}\n')
-        assert millrace(platform, "send", str(readings), "--source", "plc-77").returncode == 0
+        assert platform.millrace("send", str(readings), "--source", "plc-77").returncode == 0
         chosen = ("rejects", "--reason", "out_of_range", "--source", "plc-77")
-        wait_for(lambda: told(platform, *chosen)["rejects"], "the reject")
-        assert "out_of_range" in millrace(platform, *chosen).stdout
+        until(lambda: platform.told(*chosen)["rejects"], WAIT_S, "the reject")
+        assert "out_of_range" in platform.millrace(*chosen).stdout
 
         model.write_text(MODEL.replace("150", "250"))
-        assert millrace(platform, "model", str(model)).returncode == 0
-        assert "sent 1 rejects again" in millrace(platform, *chosen, "--replay").stdout
+        assert platform.millrace("model", str(model)).returncode == 0
+        assert "sent 1 rejects again" in platform.millrace(*chosen, "--replay").stdout
         with platform.client() as api:
-            taken = wait_for(lambda: found(api, f"{PRESS}/oil-temp", now_us), "the reading")
+            taken = until(lambda: found(api, f"{PRESS}/oil-temp", now_us), WAIT_S, "the reading")
         assert taken["value"] == 180
-        assert "nothing to send again" in millrace(platform, *chosen, "--replay").stdout
-        assert told(platform, *chosen, "--replay")["rejects"] == 0
+        assert "nothing to send again" in platform.millrace(*chosen, "--replay").stdout
+        assert platform.told(*chosen, "--replay")["rejects"] == 0
 
     def test_a_replay_of_everything_asks_for_a_condition(self, platform: Platform) -> None:
-        done = millrace(platform, "rejects", "--replay")
+        done = platform.millrace("rejects", "--replay")
         assert done.returncode == 1
         assert "no condition was given" in done.stderr
 
 
 @pytest.mark.long
 class TestSimulate:
-    def test_a_fault_says_what_it_strikes_and_when_and_is_mended(
+    def test_a_plant_joins_the_model_and_a_fault_says_what_it_strikes_and_is_mended(
         self, platform: Platform, tmp_path: Path
     ) -> None:
-        scenario = tmp_path / "small.yaml"
-        scenario.write_text(PLANT)
-        command = [sys.executable, "-m", "millrace.cli", "simulate", "--scenario", str(scenario)]
-        plant = subprocess.Popen(command, env=platform.environ, stdout=subprocess.DEVNULL)
-        try:
-            pump = wait_for(lambda: pumps(platform), "the plant's model")[0].rpartition("/")[0]
-            struck = told(platform, "simulate", "--fault", "stuck", "--equipment", pump, "--duration-s", "30")
+        model = tmp_path / "press.csv"
+        model.write_text(MODEL)
+        platform.said("model", str(model))
+        with platform.plant(PLANT):
+            pump = until(lambda: pumps(platform), WAIT_S, "the plant's model")[0].rpartition("/")[0]
+            assert modelled(platform, PRESS) == ["plc-77"]
+            struck = platform.told("simulate", "--fault", "stuck", "--equipment", pump, "--duration-s", "30")
             [one] = struck["struck"]
             assert one["kind"] == "stuck"
             assert all(tag.startswith(pump + "/") for tag in one["tags"])
             assert one["end_us"] - one["start_us"] == 30_000_000
-            assert abs(one["start_us"] / 1e6 - time.time()) < VERB_S
-            text = millrace(platform, "simulate", "--fault", "stuck", "--equipment", pump).stdout
+            assert abs(one["start_us"] / 1e6 - time.time()) < WAIT_S
+            text = platform.said("simulate", "--fault", "stuck", "--equipment", pump)
             assert text.startswith("stuck from 20")
-            assert told(platform, "simulate", "--clear") == {"cleared": True, "struck": []}
-            done = millrace(platform, "simulate", "--fault", "pmup")
+            assert platform.told("simulate", "--clear") == {"cleared": True, "struck": []}
+            done = platform.millrace("simulate", "--fault", "pmup")
             assert done.returncode == 2
             assert "did you mean pump?" in done.stderr
-        finally:
-            plant.terminate()
-            plant.wait(30)
 
     def test_without_a_plant_the_verb_says_so(self, platform: Platform) -> None:
-        done = millrace(platform, "simulate", "--fault", "pump")
+        done = platform.millrace("simulate", "--fault", "pump")
         assert done.returncode == 2
         assert "no simulator answered" in done.stderr
 
     def test_json_of_a_plant_itself_is_refused(self, platform: Platform) -> None:
-        done = millrace(platform, "simulate", "--json")
+        done = platform.millrace("simulate", "--json")
         assert done.returncode == 2
         assert "--fault" in done.stderr
 

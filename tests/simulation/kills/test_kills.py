@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from millrace.stream.contract import shard_of
-from tests.simulation.real_platform import Platform, Witness, check_equal, patched, until
+from tests.simulation.real_platform import Platform, Witness, check_equal, started, until
 
 POISON = """\
 import os
@@ -118,10 +118,7 @@ def test_a_record_that_kills_its_worker_three_times_is_quarantined_and_the_shard
     tmp_path: Any, settings: dict[str, str]
 ) -> None:
     """The record is one that a build for tests dies of: see `poison` in the worker's environment."""
-    poison = patched(tmp_path / "poison", "millrace.worker", POISON)
-    platform = Platform(tmp_path / "home", {**settings, "PYTHONPATH": poison})
-    platform.start()
-    try:
+    with started(tmp_path, settings, "millrace.worker", POISON) as platform:
         witness = Witness(platform, sources=12)
         witness.start()
         time.sleep(2)
@@ -134,8 +131,6 @@ def test_a_record_that_kills_its_worker_three_times_is_quarantined_and_the_shard
         assert len(platform.query("SELECT * FROM skip")) == 1
         assert platform.query("SELECT reason FROM reject") == [("processing_failed",)]
         assert later_of_the_same_shard(witness, skipped_us)
-    finally:
-        platform.stop()
 
 
 def assert_it_is_seen(platform: Platform) -> None:

@@ -5,10 +5,12 @@
  *
  * Each record goes to the log with one append, after the call and before it returns to the server, so whatever happens
  * after a call is recorded after it. A sync also says how long the log was when it began: only what was recorded before
- * that is surely covered by it. Only regular files on the root's device are recorded. Calls made inside libc (stdio) are
- * not seen: neither server syncs anything that way while the tests record.
+ * that is surely covered by it. Only regular files on the root's device are recorded. Calls made inside libc
+ * (stdio) are not seen, but for fopen and fwrite where POWER_CUT_STDIO is set: Valkey rewrites its append-only file that
+ * way. Such a file is then unbuffered, so that what is recorded as written has left the process.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -35,12 +37,18 @@ struct header { /* as power_cut.py reads it: <IB3xQqq */
 
 static int log_fd = -1;
 static dev_t device;
+static int stdio_too;
+static FILE *(*libc_fopen)(const char *, const char *);
+static size_t (*libc_fwrite)(const void *, size_t, size_t, FILE *);
 
 __attribute__((constructor)) static void begin_recording(void) {
     const char *log = getenv("POWER_CUT_LOG"), *root = getenv("POWER_CUT_ROOT");
     struct stat st;
+    libc_fopen = (FILE * (*)(const char *, const char *)) dlsym(RTLD_NEXT, "fopen");
+    libc_fwrite = (size_t(*)(const void *, size_t, size_t, FILE *))dlsym(RTLD_NEXT, "fwrite");
     if (!log || !root || stat(root, &st)) return;
     device = st.st_dev;
+    stdio_too = getenv("POWER_CUT_STDIO") != NULL;
     int fd = (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_APPEND, 0);
     /* A high number, so that servers which close all low descriptors leave it alone. */
     if (fd >= 0) {
@@ -154,6 +162,25 @@ ssize_t pwritev64(int fd, const struct iovec *data, int n, off64_t offset) {
     return done;
 }
 ssize_t pwritev(int fd, const struct iovec *data, int n, off_t offset) { return pwritev64(fd, data, n, offset); }
+
+FILE *fopen(const char *path, const char *mode) {
+    if (!libc_fopen) libc_fopen = (FILE * (*)(const char *, const char *)) dlsym(RTLD_NEXT, "fopen");
+    FILE *file = libc_fopen(path, mode);
+    struct stat st;
+    if (stdio_too && file && mode[0] != 'r' && ours(fileno(file), &st) && S_ISREG(st.st_mode)) {
+        setvbuf(file, NULL, _IONBF, 0);
+        record_path(OPEN, st.st_ino, mode[0] == 'w', 0, AT_FDCWD, path);
+    }
+    return file;
+}
+FILE *fopen64(const char *path, const char *mode) { return fopen(path, mode); }
+size_t fwrite(const void *data, size_t size, size_t count, FILE *file) {
+    if (!libc_fwrite) libc_fwrite = (size_t(*)(const void *, size_t, size_t, FILE *))dlsym(RTLD_NEXT, "fwrite");
+    size_t done = libc_fwrite(data, size, count, file);
+    struct iovec part = {(void *)data, size * done};
+    if (stdio_too) wrote(fileno(file), -1, &part, 1, (ssize_t)(size * done));
+    return done;
+}
 
 static int synced(int fd, long call) {
     int64_t begin = log_length();

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from millrace.clock import EdgeClock
-from tests.simulation.real_platform import Platform, until
+from tests.simulation.real_platform import Platform, running, until
 
 BOUND_BYTES = 2 * 2**30  # the least that the setting takes
 TAG = "acme/lyon/l1/probe/t0"
@@ -36,32 +36,30 @@ def fill(file: Path) -> None:
 def test_at_the_disk_budget_ingest_says_why_and_below_it_goes_on(
     tmp_path: Path, settings: dict[str, str]
 ) -> None:
-    platform = Platform(tmp_path / "home", {**settings, "MILLRACE_DISK_MAX": "2GiB"})
-    platform.start()
-    filler = platform.home / "archive" / "filler"
-    try:
+    with running(tmp_path, {**settings, "MILLRACE_DISK_MAX": "2GiB"}) as platform:
+        filler = platform.home / "archive" / "filler"
         assert post(platform)[0] == 202
         fill(filler)
-        until(lambda: post(platform)[0] != 202, LOOK_S, "a refusal")
-        status, body, headers = post(platform)
-        assert (status, headers["content-type"]) == (429, "application/problem+json")
-        assert "disk_nearly_full" in body
-        assert "MILLRACE_DISK_MAX" in body
-        assert int(headers["retry-after"]) >= 1
-        with platform.client() as client:
-            assert client.get(f"/v1/tags/{TAG}/latest").status_code == 200
-            disk = client.get("/v1/stats").json()["disk"]
-        assert disk["used_bytes"] >= disk["max_bytes"] == BOUND_BYTES
-        refused_s = time.time()
-        filler.unlink()
-        until(lambda: post(platform)[0] == 202, LOOK_S, "an open door")
-        with platform.client() as client:
-            until(
-                lambda: client.get(f"/v1/tags/{TAG}/latest").json()["ts_us"] > refused_s * 1e6,
-                LOOK_S,
-                "the reading that was taken after",
-            )
-    finally:
-        filler.unlink(missing_ok=True)
-        platform.stop()
+        try:
+            until(lambda: post(platform)[0] != 202, LOOK_S, "a refusal")
+            status, body, headers = post(platform)
+            assert (status, headers["content-type"]) == (429, "application/problem+json")
+            assert "disk_nearly_full" in body
+            assert "MILLRACE_DISK_MAX" in body
+            assert int(headers["retry-after"]) >= 1
+            with platform.client() as client:
+                assert client.get(f"/v1/tags/{TAG}/latest").status_code == 200
+                disk = client.get("/v1/stats").json()["disk"]
+            assert disk["used_bytes"] >= disk["max_bytes"] == BOUND_BYTES
+            refused_s = time.time()
+            filler.unlink()
+            until(lambda: post(platform)[0] == 202, LOOK_S, "an open door")
+            with platform.client() as client:
+                until(
+                    lambda: client.get(f"/v1/tags/{TAG}/latest").json()["ts_us"] > refused_s * 1e6,
+                    LOOK_S,
+                    "the reading that was taken after",
+                )
+        finally:
+            filler.unlink(missing_ok=True)
     assert platform.process is None

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from millrace.clock import EdgeClock
-from tests.simulation.real_platform import Platform, Witness, check_equal, until
+from tests.simulation.real_platform import Platform, Witness, check_equal, running, until
 
 DISK_BYTES = 900 * 2**20
 BLOCK_BYTES = 4 * 2**20
@@ -61,9 +61,7 @@ def answer(platform: Platform) -> tuple[int, str]:
 def test_a_disk_filled_in_one_blow_and_freed_again_loses_nothing(
     disk: Path, settings: dict[str, str]
 ) -> None:
-    platform = Platform(disk / "home", settings)
-    platform.start()
-    try:
+    with running(disk, settings) as platform:
         witness = Witness(platform, transport=platform.sender())
         witness.start()
         time.sleep(5)
@@ -91,5 +89,3 @@ def test_a_disk_filled_in_one_blow_and_freed_again_loses_nothing(
         time.sleep(5)
         witness.close()
         check_equal(platform, witness.told)
-    finally:
-        platform.stop()

@@ -15,8 +15,9 @@ import numpy as np
 import psycopg
 import pytest
 
+from millrace.assets.load import extended
 from millrace.assets.publish import publish
-from millrace.assets.tag import AssetModel
+from millrace.assets.tag import AssetModel, SourceModel, TagModel
 from millrace.batch import Frame, ValueKind
 from millrace.devices.commands import Command, order, orders_of
 from millrace.devices.equipment import MACHINE_STATES
@@ -38,6 +39,13 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
         yield servers.addresses
 
 
+PRESS = AssetModel(
+    sources=(SourceModel(name="plc-77", silence_us=5_000_000),),
+    tags=(TagModel(path="acme/lyon/press-shop/line-9/press-77/oil-temp", source="plc-77", unit="degC"),),
+)
+"""What an engineer gave the platform before; no plant takes it away."""
+
+
 def stream_of(addresses: Addresses) -> ValkeyStream:
     return ValkeyStream(addresses.stream_url, shard_count=SHARDS, bytes_max=10**9)
 
@@ -54,7 +62,7 @@ def records(stream: ValkeyStream) -> tuple[list[Frame], list[control.ModelChunk]
 
 
 @pytest.mark.requirement("S-17")
-def test_the_simulator_publishes_its_model_sends_takes_a_fault_and_stops(
+def test_the_simulator_joins_the_model_in_an_earlier_ones_place_sends_takes_a_fault_and_stops(
     addresses: Addresses, tmp_path: Path
 ) -> None:
     environ = os.environ | {
@@ -63,13 +71,17 @@ def test_the_simulator_publishes_its_model_sends_takes_a_fault_and_stops(
         "MILLRACE_STREAM_URL": addresses.stream_url,
         "MILLRACE_POSTGRES_URL": addresses.postgres_url,
     }
-    process = subprocess.Popen([sys.executable, "-m", "millrace.devices", "--tags", "400"], env=environ)
     stream = stream_of(addresses)
+    publish(addresses.postgres_url, stream, extended(PRESS, Plant(900, sources=9, start_us=0).model))
+    before = records(stream)[1][0].number
+    process = subprocess.Popen([sys.executable, "-m", "millrace.devices", "--tags", "400"], env=environ)
     try:
-        frames, chunks = wait_for_frames(stream)
-        assert {tag.path for chunk in chunks for tag in chunk.tags} == set(
-            Plant(400, sources=4, start_us=0).tags
-        )
+        frames, every = wait_for_frames(stream)
+        chunks = [chunk for chunk in every if chunk.number > before]
+        assert {tag.path for chunk in chunks for tag in chunk.tags} == {
+            PRESS.tags[0].path,
+            *Plant(400, sources=4, start_us=0).tags,
+        }
         states = [name for one in frames for name in one.states]
         assert set(states) <= set(MACHINE_STATES)
         assert_frames_match_the_model(frames, chunks)
