@@ -1,26 +1,30 @@
 """The job on bytewax: partitioned file source, `stateful_batch` per tag, COPY sink.
 
-    python bytewax_job.py FILE URL BATCH [RECOVERY_DIR]
+    python -m benchmarks.peers.bytewax_job FILE URL BATCH [RECOVERY_DIR]
 
 BATCH: readings that the source gives at a time (bytewax's own file source takes 1,000 by default).
-With RECOVERY_DIR, state and source position are snapshotted each 10 s epoch (bytewax's default).
+With RECOVERY_DIR, state and source position are snapshotted into its SQLite store at the end of each epoch of 10 s,
+which is bytewax's default interval, and no old snapshot is kept for a backup (its default too).
 """
 
 from __future__ import annotations
 
+import copy
 import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import bytewax.operators as op
-import job
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
+
+from benchmarks.peers import job
+from benchmarks.peers.tag_state import Row, TagState
 
 
 class FilePartition(StatefulSourcePartition[Any, int]):
@@ -51,27 +55,25 @@ class File(FixedPartitionedSource[Any, int]):
 
 
 class TagLogic(StatefulBatchLogic[Any, Any, Any]):
-    def __init__(self, state: job.TagState | None) -> None:
+    def __init__(self, state: TagState | None) -> None:
         self._state = state
 
-    def on_batch(self, values: list[tuple[str, int, float]]) -> tuple[list[job.Row], bool]:
-        rows: list[job.Row] = []
+    def on_batch(self, values: list[tuple[str, int, float]]) -> tuple[list[Row], bool]:
+        rows: list[Row] = []
         if self._state is None:
-            self._state = job.TagState(values[0][0])
+            self._state = TagState(values[0][0])
         step = self._state.step
         for _, ts_us, value in values:
             step(ts_us, value, rows)
         return rows, False
 
-    def on_eof(self) -> tuple[list[job.Row], bool]:
-        rows: list[job.Row] = []
+    def on_eof(self) -> tuple[list[Row], bool]:
+        rows: list[Row] = []
         if self._state is not None:
-            self._state.flush(rows)
+            self._state.finish(rows)
         return rows, True
 
     def snapshot(self) -> Any:
-        import copy
-
         return copy.copy(self._state)
 
 

@@ -3,8 +3,8 @@ second.
 
     python -m benchmarks.peers.compare --readings 1000000 --tags 1000 --venv .peers-venv
 
-Time counts only when PostgreSQL holds exactly the reference's rows. CPU is user and system seconds of the
-engine's process (children included); PostgreSQL's is taken apart, from its own processes.
+Time counts only when PostgreSQL holds exactly the reference's rollups and anomalies. CPU is user and system
+seconds of the engine's process (children included); PostgreSQL's is taken apart, from its own processes.
 """
 
 from __future__ import annotations
@@ -12,158 +12,130 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import platform
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
-from benchmarks.peers import job
-from benchmarks.peers.ours import ours
+from benchmarks.peers import differences, job
+from benchmarks.peers.engines import ENGINES, Engine, Run, run_of
+from benchmarks.peers.ours import OURS, STORES, Ours, ours
+from benchmarks.peers.outcome import Outcome, Spent, report, table
+from benchmarks.peers.server_cpu import family_cpu_s, postmaster_of
 from millrace.local.servers import running
 from millrace.settings import Settings
 
-HERE: Final = Path(__file__).parent
-RUN_S_MAX: Final = 900.0
-OURS: Final[dict[str, tuple[str, ...] | None]] = {"millrace": None, "millrace, EWMA alone": ("ewma",)}
-"""Our rows and the detectors they run: all seven, as shipped, or the one that the peers run; all else as shipped."""
+HISTORY: Final = Path(__file__).parents[1] / "history.jsonl"
 AGE_S: Final = 3_600
 """How old the file's readings are: late enough to be a file, early enough for every store."""
+COMPILE: Final = "from millrace.process.kernels import compile_kernels; compile_kernels()"
 
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """A way to run the job: script in the peers' environment, its batch, whether its state is recoverable."""
-
-    name: str
-    script: str
-    batch: int
-    recovery: bool
-
-
-ENGINES: Final = (
-    Engine("bytewax", "bytewax_job.py", 1_000, False),
-    Engine("bytewax, batch 10,000", "bytewax_job.py", 10_000, False),
-    Engine("bytewax, recovery", "bytewax_job.py", 10_000, True),
-    Engine("pathway, own reader", "pathway_job.py", 0, False),
-    Engine("pathway", "pathway_job.py", 100_000, False),
-    Engine("pathway, persistence", "pathway_job.py", 100_000, True),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one run cost. `equal`: PostgreSQL holds the reference's rows and no others."""
-
-    engine: str
-    readings: int
-    wall_s: float
-    cpu_s: float
-    postgres_cpu_s: float
-    equal: bool
-    detail: str = ""
-    parts: dict[str, float] = field(default_factory=dict)
-    """CPU seconds by process, where there are several."""
-
-    @property
-    def readings_per_cpu_s(self) -> float:
-        return self.readings / self.cpu_s if self.equal else 0.0
-
-
-reference = lru_cache(maxsize=1)(job.reference)  # the same file for each engine, a minute at ten million readings
-
-Run = Callable[[str, str], float]
-"""(file, PostgreSQL URL) -> CPU seconds of the engine; returns once all rows are committed."""
-
-
-def run_ours(name: str, file: str, readings: int, folder: Path) -> Outcome:
-    """The platform as shipped over the same file. Its anomalies come from its own detectors: only rollups are
-    compared, bit for bit."""
-    with ours(folder / f"ours-{list(OURS).index(name)}", OURS[name]) as platform:
-        return compare(
-            name, platform.run, file, platform.url,
-            readings=readings, rollups_only=True, collect=platform.collect, parts=platform.cpu_s,
-        )  # fmt: skip
-
-
-def run_engine(engine: Engine, python: Path) -> Run:
-    """An engine's script as a `Run`."""
-
-    def run(file: str, url: str) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            command = [str(python), str(HERE / engine.script), file, url, str(engine.batch)]
-            command += [folder] if engine.recovery else []
-            done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_S_MAX, check=False)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if done.returncode:
-            raise RuntimeError(done.stderr[-2_000:])
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    return run
+reference = lru_cache(maxsize=1)(
+    job.reference
+)  # the same file for each engine, a minute at ten million readings
 
 
 def compare(
-    name: str,
+    name: tuple[str, str, str],
     run: Run,
     file: str,
     url: str,
-    *,
     readings: int,
-    rollups_only: bool = False,
     collect: Callable[[], None] = lambda: None,
-    parts: dict[str, float] | None = None,
 ) -> Outcome:
-    """One run, checked row for row before its time counts. `collect` brings the rows to where they are compared."""
+    """One run, checked row for row before its time counts. `name`: engine, options, what it stores. `collect` brings
+    the rows to where they are compared."""
     job.prepare(url)
-    postgres_before_s = postgres_cpu_s()
-    began_s = time.perf_counter()
+    server = postmaster_of(url)
+    postgres_before_s, began_s = family_cpu_s(server), time.perf_counter()
     try:
-        cpu_s = run(file, url)
+        spent = run(file, url)
     except (RuntimeError, subprocess.TimeoutExpired) as error:
-        return Outcome(name, readings, 0, 0, 0, equal=False, detail=str(error)[-400:])
-    wall_s = time.perf_counter() - began_s
-    postgres_s = postgres_cpu_s() - postgres_before_s
+        return Outcome(
+            *name, readings, 0.0, 0.0, Spent(0.0), 0, 0, difference=str(error)[-400:] or repr(error)
+        )
+    wall_s, postgres_cpu_s = time.perf_counter() - began_s, family_cpu_s(server) - postgres_before_s
     collect()
-    detail = differences(file, url, rollups_only=rollups_only)
-    return Outcome(name, readings, wall_s, cpu_s, postgres_s, equal=not detail, detail=detail, parts=parts or {})
+    (want_rollups, want_anomalies), (rollups, anomalies) = reference(file), job.stored(url)
+    difference = differences.of_rollups(want_rollups, rollups) or differences.of_anomalies(
+        want_anomalies, anomalies
+    )
+    return Outcome(
+        *name,
+        readings,
+        round(wall_s, 3),
+        round(postgres_cpu_s, 3),
+        spent,
+        len(rollups),
+        len(anomalies),
+        difference,
+    )
 
 
-def differences(file: str, url: str, *, rollups_only: bool) -> str:
-    """Empty when PostgreSQL holds exactly the reference's rows, else what is other."""
-    wanted, found = reference(file), job.stored(url)
-    for name, want, got in list(zip(("rollup", "anomaly"), wanted, found, strict=True))[
-        : 1 if rollups_only else 2
-    ]:
-        if len(got) != len(want) or set(got) != want:
-            lost, extra = want - set(got), set(got) - want
-            return f"{name}: {len(got)} rows, wanted {len(want)}; {len(lost)} missing, {len(extra)} other"
-    return ""
+def compare_peers(
+    engines: Sequence[Engine], python: Path, file: str, readings: int, home: Path
+) -> list[Outcome]:
+    """Each on the same server, one after the other."""
+    if not engines:
+        return []
+    with running(Settings(home=home)) as (_, servers):
+        url = servers.addresses.postgres_url
+        return [
+            compare((one.name, one.options, one.stores), run_of(one, python), file, url, readings)
+            for one in engines
+        ]
 
 
-def postgres_cpu_s() -> float:
-    """CPU seconds of this process' PostgreSQL: the postmaster with the dead backends that it counted, and
-    the live."""
-    total = 0.0
-    for process in psutil.Process(os.getpid()).children(recursive=True):
-        try:
-            if "postgres" not in process.name():
-                continue
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-        except psutil.NoSuchProcess:
-            continue
-    return total
+def compare_ours(row: Ours, file: str, readings: int, home: Path) -> Outcome:
+    """The platform as shipped over the same file."""
+    with ours(home, row.detectors) as running_platform:
+        name = (row.name, row.options, STORES)
+        return compare(
+            name, running_platform.run, file, running_platform.url, readings, running_platform.collect
+        )
+
+
+def compile_kernels() -> None:
+    """Once an installation, like the peers' wheels, which come compiled: outside of what is measured."""
+    subprocess.run([sys.executable, "-c", COMPILE], check=True)
 
 
 def main() -> int:
     """Exit code 1 where an engine's rows are not the reference's."""
+    arguments = parsed()
+    peers = [one for one in ENGINES if one.name in arguments.engines]
+    own = [one for one in OURS if one.name in arguments.engines]
+    with tempfile.TemporaryDirectory(prefix="millrace-peers-") as folder:
+        file, start_us = f"{folder}/readings.ndjson", (int(time.time()) - AGE_S) * 1_000_000
+        job.write_file(file, arguments.readings, arguments.tags, start_us=start_us)
+        python = arguments.venv.absolute() / "bin" / "python"
+        outcomes = compare_peers(peers, python, file, arguments.readings, Path(folder) / "home")
+        if own:
+            compile_kernels()
+        outcomes += [
+            compare_ours(one, file, arguments.readings, Path(folder) / f"ours-{number}")
+            for number, one in enumerate(own)
+        ]
+    said = (
+        {"workload": "peers", "readings": arguments.readings, "tags": arguments.tags}
+        | machine()
+        | report(outcomes)
+    )
+    print(json.dumps(said) if arguments.json else table(outcomes))
+    if arguments.record:
+        with HISTORY.open("a") as history:
+            history.write(json.dumps(said) + "\n")
+    return 1 if any(one.difference for one in outcomes) else 0
+
+
+def parsed() -> argparse.Namespace:
+    """The command line, `engines` filled in."""
+    names = [one.name for one in (*ENGINES, *OURS)]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -172,43 +144,22 @@ def main() -> int:
     parser.add_argument(
         "--venv", type=Path, default=Path(".peers-venv"), help="made by benchmarks/peers/setup"
     )
-    parser.add_argument("--engines", nargs="*", help="names out of the table, all by default")
+    parser.add_argument("--engines", nargs="*", choices=names, help="all by default", metavar="NAME")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--record", action="store_true", help="append the report to benchmarks/history.jsonl")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        file = f"{folder}/readings.ndjson"
-        start_us = (int(time.time()) - AGE_S) * 1_000_000
-        job.write_file(file, arguments.readings, arguments.tags, start_us=start_us)
-        with running(Settings(home=Path(folder) / "home")) as (_, servers):
-            outcomes = [
-                compare(
-                    engine.name, run_engine(engine, arguments.venv / "bin" / "python"), file,
-                    servers.addresses.postgres_url, readings=arguments.readings,
-                )
-                for engine in ENGINES
-                if not arguments.engines or engine.name in arguments.engines
-            ]  # fmt: skip
-        outcomes += [
-            run_ours(name, file, arguments.readings, Path(folder))
-            for name in OURS
-            if not arguments.engines or name in arguments.engines
-        ]
-    show([asdict(outcome) for outcome in outcomes], outcomes, as_json=arguments.json)
-    return 0 if all(outcome.equal for outcome in outcomes) else 1
+    arguments.engines = arguments.engines or names
+    python = arguments.venv / "bin" / "python"
+    if not python.exists() and not {one.name for one in OURS}.issuperset(arguments.engines):
+        parser.error(f"found no {python}: run benchmarks/peers/setup, or choose --engines {OURS[0].name}")
+    return arguments
 
 
-def show(rows: list[dict[str, Any]], outcomes: list[Outcome], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(rows))
-        return
-    print(f"{'engine':26} {'readings/CPU s':>15} {'CPU s':>7} {'PostgreSQL CPU s':>17} {'wall s':>7}  rows")
-    for one in outcomes:
-        numbers = (
-            f"{one.readings_per_cpu_s:15,.0f} {one.cpu_s:7.2f} {one.postgres_cpu_s:17.2f} {one.wall_s:7.2f}"
-        )
-        print(f"{one.engine:26} {numbers}  {'equal' if one.equal else one.detail}")
-        if one.parts:
-            print(f"{'':26} CPU s by process: {', '.join(f'{kind} {s:.2f}' for kind, s in sorted(one.parts.items()))}")
+def machine() -> dict[str, Any]:
+    return {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "load_1m": round(os.getloadavg()[0], 2),
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The job itself, once: what an engine is to compute per tag, the tables, the input file, the reference.
+"""The job itself, once: the input file, the tables, the reference.
 
 This file runs in the peers' own environment too: it needs the standard library, msgspec and psycopg only.
 An engine gives each tag's readings, in order, to a `TagState`; what comes back are rows for the two tables.
@@ -6,34 +6,32 @@ An engine gives each tag's readings, in order, to a `TagState`; what comes back 
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-ALPHA: Final = 0.02
-LIMIT_SIGMA: Final = 4.0
-WARM_UP: Final = 50
-WINDOW_US: Final = 1_000_000
+from benchmarks.peers.tag_state import ANOMALY, ROLLUP, Row, TagState
+
 COPY_ROWS: Final = 10_000
 START_US: Final = 1_767_600_000_000_000
+SPIKES: Final = 1 / 2_000
+STEPS: Final = 1 / 20_000
 
 SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS peer_rollup (
+DROP TABLE IF EXISTS peer_rollup, peer_anomaly;
+CREATE TABLE peer_rollup (
     tag text NOT NULL, window_us bigint NOT NULL, count bigint NOT NULL, min float8 NOT NULL, max float8 NOT
     NULL, sum float8 NOT NULL, first float8 NOT NULL, last float8 NOT NULL);
-CREATE TABLE IF NOT EXISTS peer_anomaly (
-    tag text NOT NULL, ts_us bigint NOT NULL, value float8 NOT NULL, expected float8 NOT NULL, score float8
-    NOT NULL);
-TRUNCATE peer_rollup, peer_anomaly;
+CREATE TABLE peer_anomaly (
+    tag text NOT NULL, start_us bigint NOT NULL, end_us bigint NOT NULL, value float8 NOT NULL, expected
+    float8 NOT NULL, score float8 NOT NULL, state smallint NOT NULL);
 """
 COPY_ROLLUP: Final = "COPY peer_rollup FROM STDIN"
 COPY_ANOMALY: Final = "COPY peer_anomaly FROM STDIN"
-
-ROLLUP, ANOMALY = 0, 1
-Row = tuple[Any, ...]  # (ROLLUP, tag, window_us, count, …) or (ANOMALY, tag, ts_us, …)
+ROLLUPS: Final = "SELECT tag, window_us, count, min, max, sum, first, last FROM peer_rollup"
+ANOMALIES: Final = "SELECT tag, start_us, end_us, value, expected, score, state FROM peer_anomaly"
 
 
 class Reading(msgspec.Struct):
@@ -46,69 +44,6 @@ class Reading(msgspec.Struct):
 
 decode_line = msgspec.json.Decoder(Reading).decode
 decode_lines = msgspec.json.Decoder(Reading).decode_lines
-
-
-class TagState:
-    """One tag: its exponentially weighted mean and variance, and the window that is open. Picklable."""
-
-    __slots__ = (
-        "count",
-        "first",
-        "high",
-        "last",
-        "low",
-        "mean",
-        "seen",
-        "tag",
-        "total",
-        "variance",
-        "window_us",
-    )
-
-    def __init__(self, tag: str) -> None:
-        self.tag = tag
-        self.mean = self.variance = 0.0
-        self.seen = self.count = 0
-        self.window_us = -1
-        self.low = self.high = self.total = self.first = self.last = 0.0
-
-    def step(self, ts_us: int, value: float, rows: list[Row]) -> None:
-        """Take one reading; append the rows that are complete with it."""
-        if self.seen >= WARM_UP:
-            score = abs(value - self.mean) / (LIMIT_SIGMA * math.sqrt(self.variance) + 1e-9)
-            if score > 1.0:
-                rows.append((ANOMALY, self.tag, ts_us, value, self.mean, score))
-        self.seen += 1
-        away = value - self.mean
-        weight = max(ALPHA, 1.0 / self.seen)
-        self.mean += weight * away
-        self.variance = (1.0 - weight) * (self.variance + weight * away * away)
-        window_us = ts_us - ts_us % WINDOW_US
-        if window_us != self.window_us:
-            self.flush(rows)
-            self.window_us, self.count, self.total = window_us, 0, 0.0
-            self.low = self.high = self.first = value
-        self.count += 1
-        self.total += value
-        self.last = value
-        if value < self.low:
-            self.low = value
-        if value > self.high:
-            self.high = value
-
-    def flush(self, rows: list[Row]) -> None:
-        """Append the open window, if there is one."""
-        if self.count:
-            numbers = (self.window_us, self.count, self.low, self.high, self.total, self.first, self.last)
-            rows.append((ROLLUP, self.tag, *numbers))
-            self.count = 0
-
-    def __getstate__(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        for name, value in zip(self.__slots__, state, strict=True):
-            setattr(self, name, value)
 
 
 class Tables:
@@ -144,15 +79,17 @@ class Tables:
 
 
 def prepare(url: str) -> None:
-    """Empty tables."""
+    """Empty tables, and nothing left to write of what was there before."""
     import psycopg
 
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(SCHEMA)
+        connection.execute("CHECKPOINT")
 
 
 def write_file(path: str, readings: int, tags: int, seed: int = 1, start_us: int = START_US) -> None:
-    """NDJSON in order of time: every tag each 100 ms, a level with noise, one value in 2,000 far off."""
+    """NDJSON in order of time: every tag each 100 ms, a level with noise, one value in 2,000 far off, the level moved
+    after each 20,000 or so."""
     rng = random.Random(seed)
     names = [
         f"acme/lyon/press-shop/line-{n // 100}/press-{n // 10 % 10:02}/signal-{n % 10}" for n in range(tags)
@@ -162,11 +99,14 @@ def write_file(path: str, readings: int, tags: int, seed: int = 1, start_us: int
         for number in range(readings):
             tag = number % tags
             ts_us = start_us + number // tags * 100_000 + tag * (100_000 // tags)
-            away = 30.0 if rng.random() < 0.0005 else rng.gauss(0.0, 0.5)
+            chance = rng.random()
+            if chance > 1.0 - STEPS:
+                levels[tag] += rng.choice((-10.0, 10.0))
+            away = 30.0 if chance < SPIKES else rng.gauss(0.0, 0.5)
             file.write(f'{{"tag":"{names[tag]}","ts":{ts_us},"value":{round(levels[tag] + away, 3)}}}\n')
 
 
-def reference(path: str) -> tuple[set[Row], set[Row]]:
+def reference(path: str) -> tuple[list[Row], list[Row]]:
     """Rows of both tables, by one plain loop over the file."""
     states: dict[str, TagState] = {}
     rows: list[Row] = []
@@ -176,8 +116,8 @@ def reference(path: str) -> tuple[set[Row], set[Row]]:
             state = states.get(reading.tag) or states.setdefault(reading.tag, TagState(reading.tag))
             state.step(reading.ts, reading.value, rows)
     for state in states.values():
-        state.flush(rows)
-    return {row[1:] for row in rows if row[0] == ROLLUP}, {row[1:] for row in rows if row[0] == ANOMALY}
+        state.finish(rows)
+    return [row[1:] for row in rows if row[0] == ROLLUP], [row[1:] for row in rows if row[0] == ANOMALY]
 
 
 def stored(url: str) -> tuple[list[Row], list[Row]]:
@@ -185,11 +125,7 @@ def stored(url: str) -> tuple[list[Row], list[Row]]:
     import psycopg
 
     with psycopg.connect(url) as connection:
-        rollups = connection.execute(
-            "SELECT tag, window_us, count, min, max, sum, first, last FROM peer_rollup"
-        )
-        anomalies = connection.execute("SELECT tag, ts_us, value, expected, score FROM peer_anomaly")
-        return rollups.fetchall(), anomalies.fetchall()
+        return connection.execute(ROLLUPS).fetchall(), connection.execute(ANOMALIES).fetchall()
 
 
 def blocks(path: str, offset: int = 0, block_bytes: int = 1 << 20) -> Iterator[tuple[bytes, int]]:

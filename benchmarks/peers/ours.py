@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ import psycopg
 
 from benchmarks.history.platform import environment, platform
 from benchmarks.peers import job
+from benchmarks.peers.outcome import Spent
 from benchmarks.peers.producer import SOURCE, STREAM_BYTES_MAX
 from benchmarks.pipeline.machine import kind_of
 from millrace.assets.load import model_of
@@ -34,27 +35,50 @@ WAIT_S_MAX: Final = 900.0
 LOOK_EVERY_S: Final = 0.5
 SEGMENT_AGE_S: Final = 10.0
 COUNTED: Final = ("worker", "stream", "cache")
+STORES: Final = (
+    "rollups of 1 s, 1 min and 1 h, anomalies, alarms; the input in a durable stream; the raw readings in the archive; "
+    "snapshots of the state; an account of every reading"
+)
 
-COPY_OURS: Final = """
+COPY_ROLLUPS: Final = """
 INSERT INTO peer_rollup
 SELECT t.path, r.window_us, r.count, r.min, r.max, r.sum, r.first, r.last FROM rollup_1s r JOIN tag t ON t.id = r.tag_id
+"""
+COPY_ANOMALIES: Final = """
+INSERT INTO peer_anomaly
+SELECT path, start_us, end_us, value, expected, score, state FROM anomaly WHERE detector = 'ewma'
 """
 POSITIONS: Final = "SELECT min(applied)::text, min(archived)::text FROM shard"
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Ours:
-    """One platform for one file; `run` once. `detectors`: names out of our table, None: all, as shipped."""
+    """A row of ours. `detectors`: names out of our table, None: all seven, as shipped; all else is as shipped."""
+
+    name: str
+    options: str
+    detectors: tuple[str, ...] | None
+
+
+OURS: Final = (
+    Ours("millrace", "as shipped, all seven detectors; recovery cannot be turned off", None),
+    Ours("millrace, EWMA alone", "the one detector that the peers run, else as shipped", ("ewma",)),
+)
+
+
+@dataclass
+class Platform:
+    """One platform for one file; `run` once. `detectors`: see `Ours`."""
 
     url: str
     stream_url: str
     pid: int
     detectors: tuple[str, ...] | None = None
-    cpu_s: dict[str, float] = field(default_factory=dict)
 
-    def run(self, file: str, url: str) -> float:
+    def run(self, file: str, url: str) -> Spent:
         """Send the file, wait until rollups are committed and readings archived; CPU seconds of producer, worker,
         stream and cache."""
+        began_s = time.perf_counter()
         with open(file, "rb") as lines:
             readings = sum(1 for _ in lines)
         self._give_model(file)
@@ -64,15 +88,16 @@ class Ours:
         if done.returncode:
             raise RuntimeError(done.stderr[-2_000:])
         sent = json.loads(done.stdout)
-        self._wait(readings, int(sent["position"]))
-        self.cpu_s.update(self._cpu_s(), producer=sent["cpu_s"])
-        self.cpu_s["of worker, start"] = start_s
-        return float(sent["cpu_s"] + sum(self.cpu_s.get(kind, 0.0) for kind in COUNTED))
+        committed_s = self._wait(readings, int(sent["position"])) - began_s
+        parts = self._cpu_s() | {"producer": sent["cpu_s"], "of worker, start": start_s}
+        cpu_s = sum(parts.get(kind, 0.0) for kind in (*COUNTED, "producer"))
+        return Spent(round(cpu_s, 3), parts, committed_s=round(committed_s, 3))
 
     def collect(self) -> None:
-        """Copy our 1 s rollups to where the comparison looks; outside of what is measured."""
+        """Copy our 1 s rollups and EWMA anomalies to where the comparison looks; outside of what is measured."""
         with psycopg.connect(self.url) as connection:
-            connection.execute(COPY_OURS)
+            connection.execute(COPY_ROLLUPS)
+            connection.execute(COPY_ANOMALIES)
 
     def _give_model(self, file: str) -> None:
         """Every tag of the file: 100 ms, so that there are 1 s rollups."""
@@ -91,19 +116,22 @@ class Ours:
         publish(self.url, stream, model, made_by="benchmark")
         stream.close()
 
-    def _wait(self, readings: int, position: int) -> None:
-        """Until the stores hold everything: RuntimeError says what they hold instead."""
-        until_s = time.monotonic() + WAIT_S_MAX
+    def _wait(self, readings: int, position: int) -> float:
+        """Until the stores hold everything; when the rows were committed, before all was archived. RuntimeError says
+        what they hold instead."""
+        until_s, committed_s = time.perf_counter() + WAIT_S_MAX, 0.0
         applied = archived = held = 0
         with psycopg.connect(self.url, autocommit=True) as connection:
-            while time.monotonic() < until_s:
+            while time.perf_counter() < until_s:
                 row = connection.execute(POSITIONS).fetchone()
                 applied, archived = (int(text) for text in row) if row else (0, 0)
+                if applied >= position and not committed_s:
+                    committed_s = time.perf_counter()
                 if min(applied, archived) >= position:
                     found = connection.execute("SELECT coalesce(sum(count), 0) FROM rollup_1s").fetchone()
                     held = int(found[0]) if found else 0
                     if held == readings:
-                        return
+                        return committed_s
                 time.sleep(LOOK_EVERY_S)
         raise RuntimeError(
             f"found applied {applied}, archived {archived}, {held} readings in rollups; wanted {position}, {readings}"
@@ -119,11 +147,11 @@ class Ours:
 
 
 @contextlib.contextmanager
-def ours(home: Path, detectors: tuple[str, ...] | None = None) -> Iterator[Ours]:
+def ours(home: Path, detectors: tuple[str, ...] | None = None) -> Iterator[Platform]:
     """A platform for one run, with one shard and one worker, since the input is one source."""
     settings = environment(home, SHARDS) | {
         "MILLRACE_WORKERS": "1",
         "MILLRACE_SEGMENT_AGE_S": str(SEGMENT_AGE_S),
     }
     with platform(home, settings) as running:
-        yield Ours(running.endpoints["postgres_url"], running.endpoints["stream_url"], running.pid, detectors)
+        yield Platform(running.endpoints["postgres_url"], running.endpoints["stream_url"], running.pid, detectors)

@@ -1,9 +1,9 @@
 """The job on Pathway: a Python connector, a stateful reducer per tag, COPY from its output subscription.
 
-    python pathway_job.py FILE URL BATCH [PERSISTENCE_DIR]
+    python -m benchmarks.peers.pathway_job FILE URL BATCH [PERSISTENCE_DIR]
 
 BATCH: readings per commit, that is per minibatch of the engine; 0: Pathway's own JSON reader and one
-minibatch. With PERSISTENCE_DIR the input and the operators' state are persisted to the file system.
+minibatch. With PERSISTENCE_DIR the input is persisted to the file system, from which Pathway computes its state anew.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import pickle
 import sys
 from typing import Any
 
-import job
 import pathway as pw
+
+from benchmarks.peers import job
+from benchmarks.peers.tag_state import Row, TagState
 
 
 class Reading(pw.Schema):
@@ -51,8 +53,8 @@ class File(pw.io.python.ConnectorSubject):
 def per_tag(state: bytes | None, rows: list[tuple[list[Any], int]]) -> bytes | None:
     """A tag's readings of one minibatch: the state behind them, with the rows that they completed."""
     readings = sorted((row[1], row[2]) for row, _ in rows)
-    tag_state = pickle.loads(state)[0] if state is not None else job.TagState(rows[0][0][0])
-    done: list[job.Row] = []
+    tag_state = pickle.loads(state)[0] if state is not None else TagState(rows[0][0][0])
+    done: list[Row] = []
     for ts_us, value in readings:
         tag_state.step(ts_us, value, done)
     return pickle.dumps((tag_state, done))
@@ -72,14 +74,14 @@ def from_python(path: str, batch: int) -> Any:
 def main() -> None:
     path, url, batch = sys.argv[1], sys.argv[2], int(sys.argv[3])
     if batch == 0:
-        readings = pw.io.jsonlines.read(path, schema=Line, mode="static")
+        readings = pw.io.jsonlines.read(path, schema=Line, mode="static", name="file")
     else:
         readings = from_python(path, batch)
     states = readings.groupby(readings.tag).reduce(
         readings.tag, state=per_tag(readings.tag, readings.ts, readings.value)
     )
     tables = job.Tables(url)
-    newest: dict[str, job.TagState] = {}
+    newest: dict[str, TagState] = {}
 
     def on_change(key: Any, row: dict[str, Any], time: int, is_addition: bool) -> None:
         if is_addition:
@@ -87,9 +89,9 @@ def main() -> None:
             tables.add(done)
 
     def on_end() -> None:
-        rest: list[job.Row] = []
+        rest: list[Row] = []
         for state in newest.values():
-            state.flush(rest)
+            state.finish(rest)
         tables.add(rest)
         tables.close()
 
