@@ -6,6 +6,8 @@ SHELL := /bin/bash
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# As many tests at once as there are cores, at most four: most wait for a server or compute for a while. A file's tests stay together.
+BESIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(shell scripts/find-python)
 CODE   := src tests benchmarks scripts
 
@@ -19,7 +21,7 @@ run: $(VENV)/.local ## set up and start the whole platform with a simulated plan
 
 .PHONY: test
 test: $(VENV)/.dev ## set up and run the tests (under 15 min on 2 cores)
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long" $(BESIDE)
 
 .PHONY: test-long
 test-long: $(VENV)/.dev ## only the long runs (PATHS=tests/infra: of these)

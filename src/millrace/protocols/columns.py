@@ -47,15 +47,17 @@ class Columns:
         anonymous: bool = False,
         trace: str = "",
     ) -> Frame:
-        """These readings as a source's frame, its dictionary packed."""
+        """These readings as a source's frame, its dictionary packed: the same for the same tags in any order."""
+        order = _sorted(self.tags, self.kinds.tobytes(), self.units)
+        tags, kinds, units = order.tags, order.kinds, order.units
         return Frame(
             source,
             incarnation,
             seq,
             received_ts_us,
-            self.tags,
-            self.kinds,
-            self.tag,
+            tags,
+            kinds,
+            self.tag if order.place is None else order.place[self.tag],
             self.ts_us,
             self.value,
             self.quality,
@@ -64,10 +66,35 @@ class Columns:
             key,
             replay,
             anonymous,
-            dictionary=_block(self.tags, self.kinds.tobytes(), self.states, self.units),
+            dictionary=_block(tags, kinds.tobytes(), self.states, units),
             trace=trace,
-            units=self.units,
+            units=units,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """Entries of a dictionary in order of path, kind and unit; `place` (k,) is where each went, None: nowhere else."""
+
+    tags: tuple[str, ...]
+    kinds: U8
+    units: tuple[str, ...]
+    place: U32 | None
+
+
+@lru_cache(maxsize=1_024)
+def _sorted(tags: tuple[str, ...], kinds: bytes, units: tuple[str, ...]) -> _Sorted:
+    """Senders name the same tags now in this order, now in that, and each dictionary is looked up entry by entry."""
+    read = np.frombuffer(kinds, np.uint8)
+    entries = list(zip(tags, kinds, units or ("",) * len(tags), strict=True))
+    order = sorted(range(len(tags)), key=entries.__getitem__)
+    if order == list(range(len(tags))):
+        return _Sorted(tags, read, units, None)
+    place = np.empty(len(tags), np.uint32)
+    place[order] = np.arange(len(tags), dtype=np.uint32)
+    return _Sorted(
+        tuple(tags[i] for i in order), read[order], tuple(units[i] for i in order) if units else (), place
+    )
 
 
 @lru_cache(maxsize=1_024)
