@@ -1,4 +1,4 @@
-"""Logs, metrics and traces: every name that leaves the platform is in this one file.
+"""Logs and metrics: every name that leaves the platform is in this file, those of spans in `tracing`.
 
 Metrics are named `<stage>_<thing>_<unit>_total`, counted per batch, and carry labels out of closed sets
 only. Several processes count into one place: the supervisor names a folder in `PROMETHEUS_MULTIPROC_DIR`,
@@ -12,9 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
@@ -23,12 +21,12 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.registry import REGISTRY
 
+from millrace import tracing
 from millrace.batch import Output, Reason
-from millrace.errors import SettingError
 from millrace.lossy_output import LossyOutput
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
+    pass
 
 METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client at its import
 
@@ -162,7 +160,7 @@ def processed(batches: Sequence[tuple[Output, float]]) -> None:
             PROCESS_ANOMALIES_OPENED.inc(int((output.anomalies["kind"] == 0).sum()))
         if len(output.alarms):
             PROCESS_ALARMS_RAISED.inc(int((output.alarms["kind"] == 0).sum()))
-        _trace(SPAN_PROCESS, output, seconds)
+        _trace(tracing.SPAN_PROCESS, output, seconds)
 
 
 def _count(counter: Counter, amount: int) -> None:
@@ -193,7 +191,7 @@ def committed(outputs: Sequence[Output], seconds: float, now_us: int) -> None:
     for output in outputs:
         if output.newest_received_us:
             LATENCY_DURABLE_SECONDS.observe(max(0.0, (now_us - output.newest_received_us) / 1e6))
-        _trace(SPAN_SINK_POSTGRES, output, seconds)
+        _trace(tracing.SPAN_SINK_POSTGRES, output, seconds)
 
 
 def archived(shard: int, rows: int, seconds: float, traces: Iterable[tuple[str, int]]) -> None:
@@ -201,18 +199,18 @@ def archived(shard: int, rows: int, seconds: float, traces: Iterable[tuple[str, 
     _COMMIT["archive"].observe(seconds)
     SINK_READINGS_ARCHIVED.inc(rows)
     for parent, position in traces:
-        record_span(SPAN_SINK_ARCHIVE, parent, seconds, shard=shard, position=position)
+        tracing.record_span(tracing.SPAN_SINK_ARCHIVE, parent, seconds, shard=shard, position=position)
 
 
 def said_at_once(outputs: Sequence[Output], seconds: float) -> None:
     """Trace what the fast path was given; whether the real-time store took it is counted in `SINK_LOSSES`."""
     for output in outputs:
-        _trace(SPAN_SINK_REDIS, output, seconds)
+        _trace(tracing.SPAN_SINK_REDIS, output, seconds)
 
 
 def _trace(span_name: str, output: Output, seconds: float) -> None:
     for parent, position in output.traces:
-        record_span(span_name, parent, seconds, shard=output.shard, position=position)
+        tracing.record_span(span_name, parent, seconds, shard=output.shard, position=position)
 
 
 def will_retry(sink: str) -> None:
@@ -302,107 +300,6 @@ def logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger for one module: `log.info("segment listed", shard=3, rows=n)`."""
     bound: structlog.stdlib.BoundLogger = structlog.get_logger(module=name)
     return bound
-
-
-# --- traces ---------------------------------------------------------------------------------------
-
-SPAN_SEND: Final = "send"
-SPAN_INGEST: Final = "ingest"
-SPAN_PROCESS: Final = "process"
-SPAN_SINK_POSTGRES: Final = "sink.postgres"
-SPAN_SINK_REDIS: Final = "sink.redis"
-SPAN_SINK_ARCHIVE: Final = "sink.archive"
-
-_tracer: Any = None
-
-
-def set_up_traces(*, service: str, environ: Mapping[str, str]) -> None:
-    """Where spans go, in OpenTelemetry's own words: `OTEL_TRACES_EXPORTER` = none (default), console, otlp.
-
-    Whether a frame is traced is decided once, by its producer or at the door (`trace_ratio`), and travels in the
-    frame.
-    """
-    global _tracer
-    kind = environ.get("OTEL_TRACES_EXPORTER", "otlp" if "OTEL_EXPORTER_OTLP_ENDPOINT" in environ else "none")
-    if kind == "none":
-        _tracer = None
-        return
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    provider = TracerProvider(resource=Resource.create({"service.name": f"millrace-{service}"}))
-    provider.add_span_processor(BatchSpanProcessor(_exporter(kind)))
-    _tracer = provider.get_tracer("millrace")
-
-
-def _exporter(kind: str) -> Any:
-    if kind == "console":
-        from opentelemetry.sdk.trace.export import ConsoleSpanExporter
-
-        return ConsoleSpanExporter(out=sys.stderr)
-    if kind != "otlp":
-        raise SettingError("OTEL_TRACES_EXPORTER", got=kind, want="none, console or otlp")
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    except ImportError:
-        raise SettingError(
-            "OTEL_TRACES_EXPORTER", got="otlp", want="the package opentelemetry-exporter-otlp-proto-http"
-        ) from None
-    return OTLPSpanExporter()
-
-
-def span(
-    name: str, *, parent: str = "", **attributes: str | int | float
-) -> AbstractContextManager[Span | None]:
-    """A span, a child of the W3C trace parent where one is given. Costs nothing while traces are off."""
-    if _tracer is None:
-        return nullcontext(None)
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    context = TraceContextTextMapPropagator().extract({"traceparent": parent}) if parent else None
-    opened: AbstractContextManager[Span | None] = _tracer.start_as_current_span(
-        name, context=context, attributes=attributes
-    )
-    return opened
-
-
-def begin_span(name: str, **attributes: str | int | float) -> tuple[Span, str] | None:
-    """A span that somebody else ends, and its W3C trace parent; None while traces are off."""
-    if _tracer is None:
-        return None
-    from opentelemetry.trace import set_span_in_context
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    begun: Span = _tracer.start_span(name, attributes=attributes)
-    carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier, set_span_in_context(begun))
-    return begun, carrier["traceparent"]
-
-
-def record_span(name: str, parent: str, seconds: float, **attributes: str | int | float) -> None:
-    """A span that ends now and lasted that long: for work on a batch, whose frames are known only inside it."""
-    if _tracer is None:
-        return
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    end_ns = time.time_ns()
-    context = TraceContextTextMapPropagator().extract({"traceparent": parent})
-    span_ = _tracer.start_span(
-        name, context=context, start_time=end_ns - round(seconds * 1e9), attributes=attributes
-    )
-    span_.end(end_ns)
-
-
-def trace_parent() -> str:
-    """The current span as a W3C trace parent (55 characters), to be carried in a frame; empty without one."""
-    if _tracer is None:
-        return ""
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier)
-    return carrier.get("traceparent", "")
 
 
 def clear_metrics_folder(folder: Path) -> None:

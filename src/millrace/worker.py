@@ -14,12 +14,13 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from millrace import counter_report, telemetry
+from millrace import counter_report, telemetry, tracing
 from millrace import settings as settings_of
 from millrace.batch import Frame, Record
 from millrace.clock import Clock, EdgeClock
 from millrace.durable import make_folders
 from millrace.errors import MillraceError, Unavailable
+from millrace.long_lived import keep_for_good
 from millrace.names import SERVICE_WORKER
 from millrace.pipeline import Pace, Pipeline
 from millrace.process.alarm import ALARMS
@@ -200,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = settings_of.load(os.environ)
         telemetry.set_up_logs(level=settings.log_level, json_lines=settings.log_json, service=f"worker-{chosen.index}")
-        telemetry.set_up_traces(service=SERVICE_WORKER, environ=os.environ)
+        tracing.set_up_traces(service=SERVICE_WORKER, environ=os.environ)
         with counter_report.reporting(service=SERVICE_WORKER, environ=os.environ):
             _run(settings, chosen.index, chosen.of)
     except MillraceError as error:
@@ -219,6 +220,7 @@ def _run(settings: Settings, index: int, workers: int) -> None:
     compile_kernels()  # before shards are ours: their owner must not pause
     live_columns.compile_kernels()
     worker = Worker(settings, index=index, workers=workers, clock=EdgeClock(), stream=stream)
+    keep_for_good()
     worker.run(stopping)
     stream.close()
 

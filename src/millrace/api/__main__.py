@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import uvicorn
 
-from millrace import counter_report, telemetry
+from millrace import counter_report, telemetry, tracing
 from millrace.api.app import create_app
 from millrace.api.dependencies import AcceptedBody, Dependencies, SentBody
 from millrace.api.live import LiveFollower
@@ -24,6 +24,7 @@ from millrace.ingest.body import Body
 from millrace.ingest.disk import DiskGuard
 from millrace.ingest.door import Door
 from millrace.ingest.ticker import Ticker
+from millrace.long_lived import keep_for_good
 from millrace.names import SERVICE_API
 from millrace.protocols.limits import Limits
 from millrace.schema import segments
@@ -48,8 +49,8 @@ class DoorOfBodies:
         """A sampled body's trace begins here, or goes on from the sender's, and travels in the frame."""
         if not sent.trace and self._rng.random() >= self._trace_ratio:
             return await self._pass_on(sent, "")
-        with telemetry.span(telemetry.SPAN_INGEST, parent=sent.trace, source=sent.source):
-            return await self._pass_on(sent, telemetry.trace_parent() or sent.trace)
+        with tracing.span(tracing.SPAN_INGEST, parent=sent.trace, source=sent.source):
+            return await self._pass_on(sent, tracing.trace_parent() or sent.trace)
 
     async def _pass_on(self, sent: SentBody, trace: str) -> AcceptedBody:
         return await self._door.accept(
@@ -137,7 +138,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT; open requests get five seconds."""
     settings = load(os.environ)
     telemetry.set_up_logs(level=settings.log_level, json_lines=settings.log_json, service=SERVICE_API)
-    telemetry.set_up_traces(service=SERVICE_API, environ=os.environ)
+    tracing.set_up_traces(service=SERVICE_API, environ=os.environ)
     clock = EdgeClock()
     stream = ValkeyStream(
         settings.stream_url, shard_count=settings.shards, bytes_max=settings.stream_bytes_max
@@ -154,6 +155,7 @@ def main() -> None:
         timeout_graceful_shutdown=DRAIN_S,
         backlog=512,
     )
+    keep_for_good()
     door.start()
     ticker.start()
     needs.live.start()

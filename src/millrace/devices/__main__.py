@@ -18,7 +18,7 @@ from typing import Final
 
 import structlog
 
-from millrace import telemetry
+from millrace import tracing
 from millrace.assets.publish import put_in_force
 from millrace.batch import ValueKind
 from millrace.clock import EdgeClock
@@ -54,7 +54,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _frame: stopped.append(signum))
-    telemetry.set_up_traces(service="simulator", environ=os.environ)
+    tracing.set_up_traces(service="simulator", environ=os.environ)
     scenario = load_scenario(arguments.scenario) if arguments.scenario else Scenario(tags=arguments.tags)
     clock = EdgeClock()
     plant = scenario.plant(start_us=clock.now_us())

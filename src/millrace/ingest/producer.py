@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from millrace import telemetry
+from millrace import tracing
 from millrace.batch import F64, FRAME_READINGS_MAX, I64, U8, U32, Incarnation
 from millrace.clock import Clock
 from millrace.errors import ProtocolError
@@ -320,8 +320,8 @@ class Producer:
 
     def _trace(self, frame: Outgoing) -> None:
         """Begin a trace, which every stage behind goes on with: it travels in the frame."""
-        begun = telemetry.begin_span(
-            telemetry.SPAN_SEND, source=frame.source, seq=frame.seq, readings=frame.readings
+        begun = tracing.begin_span(
+            tracing.SPAN_SEND, source=frame.source, seq=frame.seq, readings=frame.readings
         )
         if begun is None:
             return
