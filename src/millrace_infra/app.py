@@ -16,7 +16,7 @@ from millrace_infra.registry import Registry
 from millrace_infra.rotation import Rotation
 from millrace_infra.secrets import ExistingSecrets
 from millrace_infra.security import Keys
-from millrace_infra.services import Cluster
+from millrace_infra.services import Cluster, tasks_min
 from millrace_infra.settings import Environment
 from millrace_infra.shared_storage import SharedStorage
 from millrace_infra.sinks.archive import Archive
@@ -76,7 +76,7 @@ class Platform(Stack):
             | outputs.producers(stream.producers)
             | outputs.migration(cluster, programs.migrate, network)
             | outputs.rotation(secrets, database)
-            | outputs.services(programs.running, programs.deployment),
+            | outputs.services(programs.running, programs.deployment, tasks_min(e)),
         )
 
 

@@ -106,9 +106,11 @@ def rotation(secrets: ExistingSecrets, database: Aurora) -> dict[str, Value]:
     }
 
 
-def services(running: Mapping[str, Service], deployment: BlueGreen) -> dict[str, Value]:
-    """What starts each service's deployment."""
-    found: dict[str, Value] = {}
+def services(
+    running: Mapping[str, Service], deployment: BlueGreen, tasks_min: Mapping[str, int]
+) -> dict[str, Value]:
+    """What starts each service's tasks and its deployment."""
+    found: dict[str, Value] = {f"{name}_tasks_min": count for name, count in tasks_min.items()}
     for name, service in running.items():
         found[f"{name}_service_name"] = service.service_name
         found[f"{name}_task_definition_arn"] = service.task_definition_arn
