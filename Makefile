@@ -91,6 +91,12 @@ bootstrap: $(VENV)/.dev ## AWS: what exists once per account and region; adopts 
 synth: $(VENV)/.dev ## AWS: write the Terraform program of ENV under SUFFIX; touches no cloud
 	@$(INFRA)
 
+.PHONY: synth-all
+synth-all: $(VENV)/.dev ## AWS: the same for every environment there is
+	@for file in environments/*.yaml; do \
+	  $(BIN)/python -m millrace_infra synth --env "$$(basename "$$file" .yaml)" --suffix $(SUFFIX); \
+	done
+
 preflight: $(VENV)/.dev ## AWS: is the account ready, and if not, what to do
 	@$(INFRA)
 

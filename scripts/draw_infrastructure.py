@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[1]
-ENVIRONMENTS: Final = ("dev", "eu-central-1", "us-east-1")
 SUFFIX: Final = "t1"
 STAGES: Final = {
     "edge": ("gateway", "entry"),
@@ -132,6 +131,11 @@ def inventory(programs: Mapping[str, Blocks]) -> str:
     return "\n".join([*rows, f"| **all** | {total} |"])
 
 
+def largest(programs: Mapping[str, Blocks]) -> str:
+    """The environment that has all there is."""
+    return max(programs, key=lambda name: sum(len(ids) for ids in programs[name].values()))
+
+
 def document(programs: Mapping[str, Blocks]) -> str:
     return f"""# The infrastructure, drawn from its program
 
@@ -140,9 +144,9 @@ Why each part is as it is: the docstring of its file in `src/millrace_infra/`.
 
 ## Who refers to whom
 An arrow is a reference from a resource of one part to a resource of the other: a grant, an address, a key that is
-opened through it. `observability` looks at every part, and its arrows are left out. Of {list(programs)[-1]}:
+opened through it. `observability` looks at every part, and its arrows are left out. Of {largest(programs)}:
 
-{diagram(programs[list(programs)[-1]])}
+{diagram(programs[largest(programs)])}
 
 ## Resources of each part
 {inventory(programs)}
@@ -155,7 +159,10 @@ Units that cost while nothing happens. Prices are AWS's price list; storage, req
 
 
 def main() -> None:
-    sys.stdout.write(document({name: program(name)["resource"] for name in ENVIRONMENTS}))
+    from millrace_infra.settings import known
+
+    names = known(ROOT / "environments")
+    sys.stdout.write(document({name: program(name)["resource"] for name in names}))
 
 
 if __name__ == "__main__":

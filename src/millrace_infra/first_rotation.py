@@ -34,10 +34,17 @@ class FirstRotation:
     say: Callable[[str], None]
     sleep: Callable[[float], None] = time.sleep
 
+    def output(self, name: str) -> Any:
+        if name not in self.outputs:
+            raise RotationFailed(
+                f"the platform has no output {name}: it was made by another version, deploy it again"
+            )
+        return self.outputs[name]
+
     def run(self) -> None:
         """Rotate what was not rotated since the database was made, one after the other; safe to repeat."""
         born = self._database_made()
-        secrets: Sequence[str] = self.outputs["rotated_secret_arns"]
+        secrets: Sequence[str] = self.output("rotated_secret_arns")
         for arn in secrets:
             rotated = self.client("secretsmanager").describe_secret(SecretId=arn).get("LastRotatedDate")
             name = arn.rpartition(":")[2]
@@ -48,7 +55,7 @@ class FirstRotation:
             self._rotate(arn)
 
     def _database_made(self) -> Any:
-        cluster = self.outputs["database_cluster"]
+        cluster = self.output("database_cluster")
         found = self.client("rds").describe_db_clusters(DBClusterIdentifier=cluster)["DBClusters"]
         return found[0]["ClusterCreateTime"]
 

@@ -1,6 +1,7 @@
-"""What a deployment does after Terraform: migrate the database, then move traffic to what is new.
+"""What a deployment does after Terraform: migrate the database, then start what is new and move traffic to it.
 
-Terraform makes revisions; these steps start them. Each may be repeated: what already runs is left alone.
+Terraform makes revisions, and services without tasks; these steps start them. Each may be repeated: what already runs
+is left alone.
 """
 
 from __future__ import annotations
@@ -89,12 +90,28 @@ class Rollout:
         """Each service at its newest revision, and steady there: moved if another one runs, waited for anyway."""
         for service in (*ROLLING, *BLUE_GREEN):
             newest = self.output(f"{service}_task_definition_arn")
+            self._begin(service, newest)
             revision = newest.rpartition("/")[2]
             if self._running(service) != newest or self._gave_up(service):
                 self.say(f"{service}: moving to {revision}")
                 self._roll(service, newest) if service in ROLLING else self._shift(service, newest)
             self._until(service, ROLLOUT_S_MAX, lambda s=service, n=newest: self._steady(s, n))  # type: ignore[misc]
             self.say(f"{service}: runs {revision}")
+
+    def _begin(self, service: str, newest: str) -> None:
+        """Where no task is wanted, as in a service that Terraform made just now: as many as run at the least.
+
+        A count above that is scaling's, and stays. Workers begin as a deployment, so that the circuit breaker watches
+        them; of what CodeDeploy moves, ECS lets only the count be changed.
+        """
+        if self._described(service)["desiredCount"] > 0:
+            return
+        count = int(self.output(f"{service}_tasks_min"))
+        self.say(f"{service}: starting {count} tasks")
+        if service in ROLLING:
+            self._roll(service, newest, desiredCount=count)
+        else:
+            self._update(service, desiredCount=count)
 
     def _described(self, service: str) -> dict[str, Any]:
         found = self.client("ecs").describe_services(
@@ -109,26 +126,29 @@ class Rollout:
         return str(_serving(self._described(service))["taskDefinition"])
 
     def _gave_up(self, service: str) -> bool:
-        """ECS starts no more tasks of a first deployment that failed, as one may that began before the migration."""
+        """ECS starts no more tasks of a first deployment that failed: there was no revision to go back to."""
         return service in ROLLING and _primary(self._described(service)).get("rolloutState") == "FAILED"
 
     def _steady(self, service: str, newest: str) -> bool:
-        """As many tasks as are wanted, of that revision: a service that starts and ends its tasks is not there."""
+        """As many tasks as are wanted, of that revision: a service that starts and ends its tasks is not there.
+
+        None wanted is not steady either: a task set learns of the service's count a moment later.
+        """
         described = self._described(service)
         serving = _serving(described)
         if service in ROLLING and not self._rolled(service, described, newest):
             return False
         wanted = serving.get("computedDesiredCount", described["desiredCount"])
         calm = serving.get("stabilityStatus", "STEADY_STATE") == "STEADY_STATE"
-        return bool(calm and serving["taskDefinition"] == newest and serving["runningCount"] == wanted)
+        return bool(calm and serving["taskDefinition"] == newest and serving["runningCount"] == wanted > 0)
 
-    def _roll(self, service: str, newest: str) -> None:
+    def _roll(self, service: str, newest: str, **more: Any) -> None:
         """Old and new side by side under shared leases; ECS's circuit breaker goes back by itself."""
+        self._update(service, taskDefinition=newest, forceNewDeployment=True, **more)
+
+    def _update(self, service: str, **changes: Any) -> None:
         self.client("ecs").update_service(
-            cluster=self.output("cluster_name"),
-            service=self.output(f"{service}_service_name"),
-            taskDefinition=newest,
-            forceNewDeployment=True,
+            cluster=self.output("cluster_name"), service=self.output(f"{service}_service_name"), **changes
         )
 
     def _rolled(self, service: str, described: Mapping[str, Any], newest: str) -> bool:

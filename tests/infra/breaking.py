@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
-from tests.infra.program import Program
+from tests.infra.program import Program, Resource
 
 Body = dict[str, Any]
 Change = Callable[[Body], None]
@@ -70,16 +71,29 @@ def also(kind: str, body: Body) -> Change:
 
 def broken(program: Program, path: str, change: Change) -> Program:
     """A copy in which the resource of that path is changed, or the whole program where the path is empty."""
-    copy = Program(program.name, program.text)
+    copy, body = apart(program, path)
     try:
-        change(_at(copy, path))
+        change(body)
     except (*NOTICED, AttributeError, IndexError, StopIteration) as error:
         raise RuntimeError(f"nothing was broken: no such place in {path}") from error
-    return Program(program.name, json.dumps(copy.json))
+    return copy
 
 
-def _at(program: Program, path: str) -> Body:
+def apart(program: Program, path: str) -> tuple[Program, Body]:
+    """A copy, and what of it may be changed: all else it shares with the program, which is large."""
     if not path:
-        return program.json
-    (found,) = [one for one in program if one.path == path]
-    return found.body  # type: ignore[return-value]
+        copy = Program(program.name, program.text)
+        del copy.text
+        return copy, copy.json
+    found = [one for one in program if one.path == path]
+    if len(found) != 1:
+        raise RuntimeError(f"nothing was broken: no such place as {path}")
+    return beside(program, found[0])
+
+
+def beside(program: Program, resource: Resource) -> tuple[Program, Body]:
+    """A copy with a resource of its own in place of that one."""
+    body, resources = deepcopy(dict(resource.body)), program.json["resource"]
+    blocks = {**resources[resource.type], resource.id: body}
+    content = {**program.json, "resource": {**resources, resource.type: blocks}}
+    return Program.changed(program.name, content), body

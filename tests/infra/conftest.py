@@ -9,24 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from millrace_infra.settings import known
 from tests.infra.program import Program
 
 SUFFIX = "t1"
-ENVIRONMENTS = ("dev", "eu-central-1", "us-east-1")
 FOLDER = Path(__file__).parents[2] / "environments"
+ENVIRONMENTS = tuple(known(FOLDER))
 
 Synthesize = Callable[..., dict[str, Program]]
 
 
 @pytest.fixture(scope="session")
-def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
-    """(environment, suffix) -> stack name -> program."""
+def synthesize_again(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
+    """(environment, suffix) -> stack name -> program, made anew each time."""
     if shutil.which("node") is None:
         pytest.skip("synthesis needs Node.js, and none was found")
     from millrace_infra.app import build
     from millrace_infra.settings import load
 
-    @cache
     def of(environment: str, suffix: str = SUFFIX) -> dict[str, Program]:
         outdir = tmp_path_factory.mktemp(f"{environment}-{suffix}")
         build(load(environment, suffix, folder=FOLDER), outdir=str(outdir)).synth()
@@ -36,6 +36,14 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
         }
 
     return of
+
+
+@pytest.fixture(scope="session")
+def synthesize(synthesize_again: Synthesize) -> Synthesize:
+    """(environment, suffix) -> stack name -> program."""
+    made = cache(synthesize_again)
+    # "dev" and ("dev", "t1") are one program, and two keys of a cache
+    return lambda environment, suffix=SUFFIX: made(environment, suffix)
 
 
 @pytest.fixture(scope="session", params=ENVIRONMENTS)

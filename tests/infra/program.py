@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 REFERENCE = re.compile(r"\$\{([a-z0-9_.-]+?)\.([A-Za-z0-9_-]+)\.([a-z_0-9\[\].\"*]+)\}")
@@ -47,6 +48,17 @@ class Program:
         self.name = name
         self.text = text
         self.json: dict[str, Any] = json.loads(text)
+
+    @classmethod
+    def changed(cls, name: str, content: dict[str, Any]) -> Program:
+        """One that is broken on purpose; few tests read its text, so it is written when one does."""
+        made = cls.__new__(cls)
+        made.name, made.json = name, content
+        return made
+
+    @cached_property
+    def text(self) -> str:
+        return json.dumps(self.json)
 
     @property
     def environment(self) -> str:

@@ -29,7 +29,7 @@ def changed(folder: Path, **changes: object) -> Path:
 
 
 def test_there_are_the_environments_that_the_commission_names() -> None:
-    assert tuple(known(FOLDER)) == ENVIRONMENTS
+    assert set(known(FOLDER)) >= {"dev", "eu-central-1", "us-east-1"}
     assert load("us-east-1", "a", folder=FOLDER).settings.load.events_per_s == 100_000
     assert load("eu-central-1", "a", folder=FOLDER).settings.load.events_per_s == 10_000
 

@@ -7,7 +7,7 @@ not taken out and put in again under running traffic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from millrace.names import SERVICE_API, SERVICE_DASHBOARD, SERVICE_WORKER
@@ -60,39 +60,44 @@ AWS: Final = "aws"
 """
 
 
+EPHEMERAL: Final = (1024, 65535)
+"""Where a client may be answered: NAT gateways, load balancers and Lambda take any of these."""
+
+
 @dataclass(frozen=True)
 class Flow:
-    """`source` opens TCP connections to `port` of `target`. Replies are understood."""
+    """`source` opens TCP connections to `port` of `target`, and is answered on one of its `return_ports`."""
 
     source: str
     target: str
     port: int
+    return_ports: tuple[int, int]
     reason: str
 
 
 FLOWS: Final = (
-    Flow(NLB, ALB, ALB_PORT, "Calls from API Gateway, and the health check of the ALB"),
-    Flow(PEOPLE, ALB, ALB_PORT, "The dashboard, for networks that are allowed"),
-    Flow(ALB, SERVICE_API, API_PORT, "Requests and health checks, TLS up to the task"),
-    Flow(ALB, SERVICE_DASHBOARD, DASHBOARD_PORT, "Requests and health checks, TLS up to the task"),
-    Flow(SERVICE_DASHBOARD, INTERNET, HTTPS_PORT, "OIDC: it exchanges the code for a token itself"),
-    Flow(SERVICE_DASHBOARD, ALB, ALB_PORT, "The dashboard is a client of the API"),
-    Flow(SERVICE_API, AURORA, AURORA_PORT, "Queries"),
-    Flow(SERVICE_WORKER, AURORA, AURORA_PORT, "Writes"),
-    Flow(MIGRATE, AURORA, AURORA_PORT, "Schema migrations"),
-    Flow(ROTATION, AURORA, AURORA_PORT, "Sets a password and tests it"),
-    Flow(SERVICE_API, REDIS, REDIS_PORT, "Reads live values"),
-    Flow(SERVICE_WORKER, REDIS, REDIS_PORT, "Writes live values"),
-    Flow(SERVICE_API, EFS, NFS_PORT, "The asset model, NFS in TLS"),
-    Flow(SERVICE_WORKER, EFS, NFS_PORT, "Detector snapshots, NFS in TLS"),
-    *(Flow(party, AWS, HTTPS_PORT, "APIs of AWS") for party in COMPUTE),
-    Flow(SERVICE_WORKER, S3, HTTPS_PORT, "The archive, and layers of its image"),
-    Flow(SERVICE_API, S3, HTTPS_PORT, "The archive, and layers of its image"),
-    Flow(SERVICE_DASHBOARD, S3, HTTPS_PORT, "Layers of its image"),
-    Flow(MIGRATE, S3, HTTPS_PORT, "Layers of its image"),
-    Flow(SERVICE_WORKER, DYNAMODB, HTTPS_PORT, "Leases of the shards"),
+    Flow(NLB, ALB, ALB_PORT, EPHEMERAL, "Calls from API Gateway, and the health check of the ALB"),
+    Flow(PEOPLE, ALB, ALB_PORT, EPHEMERAL, "The dashboard, for networks that are allowed"),
+    Flow(ALB, SERVICE_API, API_PORT, EPHEMERAL, "Requests and health checks, TLS up to the task"),
+    Flow(ALB, SERVICE_DASHBOARD, DASHBOARD_PORT, EPHEMERAL, "Requests and health checks, TLS up to the task"),
+    Flow(SERVICE_DASHBOARD, INTERNET, HTTPS_PORT, EPHEMERAL, "OIDC: it exchanges the code for a token itself"),
+    Flow(SERVICE_DASHBOARD, ALB, ALB_PORT, EPHEMERAL, "The dashboard is a client of the API"),
+    Flow(SERVICE_API, AURORA, AURORA_PORT, EPHEMERAL, "Queries"),
+    Flow(SERVICE_WORKER, AURORA, AURORA_PORT, EPHEMERAL, "Writes"),
+    Flow(MIGRATE, AURORA, AURORA_PORT, EPHEMERAL, "Schema migrations"),
+    Flow(ROTATION, AURORA, AURORA_PORT, EPHEMERAL, "Sets a password and tests it"),
+    Flow(SERVICE_API, REDIS, REDIS_PORT, EPHEMERAL, "Reads live values"),
+    Flow(SERVICE_WORKER, REDIS, REDIS_PORT, EPHEMERAL, "Writes live values"),
+    Flow(SERVICE_API, EFS, NFS_PORT, EPHEMERAL, "The asset model, NFS in TLS"),
+    Flow(SERVICE_WORKER, EFS, NFS_PORT, EPHEMERAL, "Detector snapshots, NFS in TLS"),
+    *(Flow(party, AWS, HTTPS_PORT, EPHEMERAL, "APIs of AWS") for party in COMPUTE),
+    Flow(SERVICE_WORKER, S3, HTTPS_PORT, EPHEMERAL, "The archive, and layers of its image"),
+    Flow(SERVICE_API, S3, HTTPS_PORT, EPHEMERAL, "The archive, and layers of its image"),
+    Flow(SERVICE_DASHBOARD, S3, HTTPS_PORT, EPHEMERAL, "Layers of its image"),
+    Flow(MIGRATE, S3, HTTPS_PORT, EPHEMERAL, "Layers of its image"),
+    Flow(SERVICE_WORKER, DYNAMODB, HTTPS_PORT, EPHEMERAL, "Leases of the shards"),
     # API keys are made there; PrivateLink carries calls of an API, not the making of one
-    Flow(ROTATION, INTERNET, HTTPS_PORT, "Control plane of API Gateway, which has no end point"),
+    Flow(ROTATION, INTERNET, HTTPS_PORT, EPHEMERAL, "Control plane of API Gateway, which has no end point"),
 )
 
 
@@ -108,7 +113,7 @@ def flows_of(egress: Egress) -> tuple[Flow, ...]:
         target = aws if flow.target == AWS else flow.target
         if target == INTERNET and egress == "endpoints":
             continue
-        found.setdefault((flow.source, target, flow.port), Flow(flow.source, target, flow.port, flow.reason))
+        found.setdefault((flow.source, target, flow.port), replace(flow, target=target))
     return tuple(found.values())
 
 

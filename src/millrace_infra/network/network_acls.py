@@ -20,8 +20,6 @@ from millrace_infra.terraform import Construct, NetworkAcl, NetworkAclEgress, Ne
 
 Rule = TypeVar("Rule", NetworkAclIngress, NetworkAclEgress)
 
-EPHEMERAL: Final = (1024, 65535)
-"""Ports that a client answers on: NAT gateways, load balancers and Lambda take any of these."""
 ENTRIES_MAX: Final = 20
 """Of one direction. Source: Amazon VPC quotas, rules per network ACL."""
 
@@ -52,26 +50,25 @@ def entries(flows: Iterable[Flow], layout: Layout, allowed_networks: Iterable[st
 
 
 def _crossings(flow: Flow, sources: Iterable[str], targets: Iterable[str]) -> Iterator[Entry]:
-    ports = (flow.port, flow.port)
     source, target = PARTIES.get(flow.source), PARTIES.get(flow.target)
     if source:
         for cidr in targets:
-            yield from _opens(source, cidr, ports)
+            yield from _opens(source, cidr, flow)
     if target:
         for cidr in sources:
-            yield from _answers(target, cidr, ports)
+            yield from _answers(target, cidr, flow)
     if flow.target == INTERNET:  # through the NAT gateway, which stands in a public subnet
         for cidr in sources:
-            yield from _answers("public", cidr, ports)
-        yield from _opens("public", ANYWHERE, ports)
+            yield from _answers("public", cidr, flow)
+        yield from _opens("public", ANYWHERE, flow)
 
 
-def _opens(tier: Tier, cidr: str, ports: tuple[int, int]) -> tuple[Entry, Entry]:
-    return Entry(tier, "out", cidr, ports), Entry(tier, "in", cidr, EPHEMERAL)
+def _opens(tier: Tier, cidr: str, flow: Flow) -> tuple[Entry, Entry]:
+    return Entry(tier, "out", cidr, (flow.port, flow.port)), Entry(tier, "in", cidr, flow.return_ports)
 
 
-def _answers(tier: Tier, cidr: str, ports: tuple[int, int]) -> tuple[Entry, Entry]:
-    return Entry(tier, "in", cidr, ports), Entry(tier, "out", cidr, EPHEMERAL)
+def _answers(tier: Tier, cidr: str, flow: Flow) -> tuple[Entry, Entry]:
+    return Entry(tier, "in", cidr, (flow.port, flow.port)), Entry(tier, "out", cidr, flow.return_ports)
 
 
 class NetworkAcls(Construct):

@@ -6,7 +6,7 @@ from millrace_infra.services.dashboard import DashboardService
 from millrace_infra.services.image_variables import Images
 from millrace_infra.services.listening import start_after_grants
 from millrace_infra.services.migrate import MigrateTask
-from millrace_infra.services.scaling import ApiScaling, DashboardScaling, WorkerScaling
+from millrace_infra.services.scaling import ApiScaling, DashboardScaling, WorkerScaling, tasks_min
 from millrace_infra.services.worker import WorkerService
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "WorkerScaling",
     "WorkerService",
     "start_after_grants",
+    "tasks_min",
 ]

@@ -75,7 +75,6 @@ class ApiService(Construct):
             entry=entry,
             task=self.task,
             program=PROGRAM,
-            count=size.count_min,
         )
         self.task_role = self.task.task_role
         self.execution_role = self.task.execution_role

@@ -86,7 +86,6 @@ class DashboardService(Construct):
             entry=entry,
             task=self.task,
             program=program,
-            count=size.count_min,
         )
         self.task_role = self.task.task_role
         self.execution_role = self.task.execution_role

@@ -29,6 +29,12 @@ MOVED_BY_A_DEPLOYMENT: Final = (
 """CodeDeploy and scaling change these. A Terraform that put them back would undo a deployment."""
 
 
+TASKS_AT_FIRST: Final = 0
+"""Of a service that Terraform makes: before the migration and the first rotation a task could only fail. `deploy`
+starts `tasks_min` of them afterwards (rollout.py), and scaling has the count from then on. Scaling does not raise a
+count that is below its least before a rule of it calls for more. Source: Amazon ECS, service auto scaling."""
+
+
 class Granted(Protocol):
     """A service whose tasks work with a role."""
 
@@ -45,7 +51,6 @@ def listening_service(
     entry: Entry,
     task: Task,
     program: Program,
-    count: int,
 ) -> EcsService:
     """At first on its blue target group. Fargate spreads the tasks over the zones of the subnets by itself."""
     blue, _green = entry.target_groups[program.service]
@@ -58,7 +63,7 @@ def listening_service(
         launch_type="FARGATE",
         platform_version=PLATFORM_VERSION,
         task_definition=task.arn,
-        desired_count=count,
+        desired_count=TASKS_AT_FIRST,
         deployment_controller=EcsServiceDeploymentController(type="CODE_DEPLOY"),
         load_balancer=[
             EcsServiceLoadBalancer(

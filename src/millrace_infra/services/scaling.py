@@ -15,7 +15,7 @@ from millrace_infra.services.api import ApiService
 from millrace_infra.services.cluster import Cluster
 from millrace_infra.services.dashboard import DashboardService
 from millrace_infra.services.worker import WorkerService
-from millrace_infra.settings import Environment, TaskSize
+from millrace_infra.settings import Environment
 from millrace_infra.terraform import (
     AppautoscalingPolicy,
     AppautoscalingPolicyStepScalingPolicyConfiguration,
@@ -49,6 +49,16 @@ def worker_ceiling(environment: Environment) -> int:
     return size.count_max if stream.mode == "on_demand" else min(size.count_max, stream.shards)
 
 
+def tasks_min(environment: Environment) -> dict[str, int]:
+    """Of each service: as many run when nothing happens."""
+    settings = environment.settings
+    return {
+        SERVICE_WORKER: min(settings.worker.count_min, worker_ceiling(environment)),
+        SERVICE_API: settings.api.count_min,
+        SERVICE_DASHBOARD: settings.dashboard.count_min,
+    }
+
+
 def worker_bytes_per_s(environment: Environment) -> float:
     """What makes a worker too few: at the declared load with its head-room, all that may run do run."""
     return environment.settings.load.bytes_per_s / worker_ceiling(environment)
@@ -78,8 +88,8 @@ class WorkerScaling(Construct):
         self._lag = metrics.lag(stream_name, consumer_name)
         self._bytes = metrics.incoming_bytes(stream_name)
         self._running = metrics.running(cluster.name, worker.service_name)
-        ceiling = worker_ceiling(environment)
-        self.target = _target(self, cluster, worker.service_name, environment.settings.worker, ceiling)
+        least, most = tasks_min(environment)[SERVICE_WORKER], worker_ceiling(environment)
+        self.target = _target(self, cluster, worker.service_name, least, most)
         self._up_on_lag()
         self._up_on_bytes()
         self._down()
@@ -197,8 +207,8 @@ class ApiScaling(Construct):
         entry: Entry,
     ) -> None:
         super().__init__(scope, id)
-        size = environment.settings.api
-        target = _target(self, cluster, api.service_name, size, size.count_max)
+        least, most = tasks_min(environment)[SERVICE_API], environment.settings.api.count_max
+        target = _target(self, cluster, api.service_name, least, most)
         requests = AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationCustomizedMetricSpecification(
             metrics=metrics.requests_per_task(
                 load_balancer=entry.alb_arn_suffix,
@@ -232,8 +242,8 @@ class DashboardScaling(Construct):
         dashboard: DashboardService,
     ) -> None:
         super().__init__(scope, id)
-        size = environment.settings.dashboard
-        target = _target(self, cluster, dashboard.service_name, size, size.count_max)
+        least, most = tasks_min(environment)[SERVICE_DASHBOARD], environment.settings.dashboard.count_max
+        target = _target(self, cluster, dashboard.service_name, least, most)
         cpu = AppautoscalingPolicyTargetTrackingScalingPolicyConfigurationPredefinedMetricSpecification(
             predefined_metric_type="ECSServiceAverageCPUUtilization"
         )
@@ -251,7 +261,7 @@ class DashboardScaling(Construct):
 
 
 def _target(
-    scope: Construct, cluster: Cluster, service_name: str, size: TaskSize, ceiling: int
+    scope: Construct, cluster: Cluster, service_name: str, least: int, most: int
 ) -> AppautoscalingTarget:
     return AppautoscalingTarget(
         scope,
@@ -259,8 +269,8 @@ def _target(
         service_namespace="ecs",
         scalable_dimension="ecs:service:DesiredCount",
         resource_id=f"service/{cluster.name}/{service_name}",
-        min_capacity=min(size.count_min, ceiling),
-        max_capacity=ceiling,
+        min_capacity=least,
+        max_capacity=most,
     )
 
 

@@ -19,7 +19,7 @@ from millrace_infra.observability.logs import Logs
 from millrace_infra.services.cluster import Cluster
 from millrace_infra.services.container import SCRATCH_FOLDER, STOP_S_MAX, Program
 from millrace_infra.services.image_variables import Images
-from millrace_infra.services.listening import PLATFORM_VERSION, private
+from millrace_infra.services.listening import PLATFORM_VERSION, TASKS_AT_FIRST, private
 from millrace_infra.services.task import Task
 from millrace_infra.settings import Environment
 from millrace_infra.shared_storage import SharedStorage
@@ -105,7 +105,7 @@ class WorkerService(Construct):
             launch_type="FARGATE",
             platform_version=PLATFORM_VERSION,
             task_definition=self.task.arn,
-            desired_count=environment.settings.worker.count_min,
+            desired_count=TASKS_AT_FIRST,
             deployment_controller=EcsServiceDeploymentController(type="ECS"),
             # side by side: the old generation works until the new one is healthy
             deployment_minimum_healthy_percent=100,

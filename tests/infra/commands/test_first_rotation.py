@@ -111,6 +111,15 @@ def test_one_that_cannot_begin_says_why() -> None:
         rotation(aws)[0].run()
 
 
+@pytest.mark.parametrize("missing", list(OUTPUTS))
+def test_a_platform_of_another_version_is_named_as_such(missing: str) -> None:
+    outputs = {name: value for name, value in OUTPUTS.items() if name != missing}
+    aws = FakeAws()
+    with pytest.raises(RotationFailed, match=f"no output {missing}: .* deploy it again"):
+        FirstRotation(outputs, aws, lambda _: None, lambda _: None).run()
+    assert aws.asked == []
+
+
 def test_one_that_does_not_end_stops_the_deployment_and_says_what_holds() -> None:
     run, slept = rotation(FakeAws(polls=None))
     with pytest.raises(RotationFailed, match="the value before still is"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, Final
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -16,6 +17,7 @@ OUTPUTS: dict[str, Any] = {
     "migrate_security_group_id": "g",
     **{f"{name}_service_name": name for name in ("worker", "api", "dashboard")},
     **{f"{name}_task_definition_arn": f"d/{name}:2" for name in ("worker", "api", "dashboard")},
+    **{f"{name}_tasks_min": 3 for name in ("worker", "api", "dashboard")},
     **{f"{name}_container_port": 8443 for name in ("api", "dashboard")},
     **{f"{name}_deployment_application": "a" for name in ("api", "dashboard")},
     **{f"{name}_deployment_group": name for name in ("api", "dashboard")},
@@ -98,7 +100,8 @@ class FakeCodeDeploy:
 class FakeAws:
     """ECS as far as a rollout speaks to it; `running` is what takes traffic, `starting` how many tasks still start.
 
-    Tasks of `never` start and end for ever.
+    Tasks of `never` start and end for ever. `wanted` tasks are a service's; its task set has `computed` them some looks
+    later.
     """
 
     def __init__(
@@ -108,6 +111,9 @@ class FakeAws:
         self.exit_code, self.rollout, self.never = exit_code, rollout, never
         self.rollout_again = ""
         self.starting = dict.fromkeys(self.running, 0)
+        self.wanted = dict.fromkeys(self.running, 2)
+        self.computed = dict(self.wanted)
+        self.late = dict.fromkeys(self.running, 0)
         self.calls: list[str] = []
         self.polls = 0
         self.codedeploy = FakeCodeDeploy(self, ends=ends)
@@ -130,7 +136,11 @@ class FakeAws:
         (name,) = services
         self.starting[name] = max(0, self.starting[name] - 1)
         behind = 1 if name == self.never else self.starting[name]
-        counts = {"desiredCount": 2, "runningCount": 2 - behind}
+        self.late[name] = max(0, self.late[name] - 1)
+        if not self.late[name]:
+            self.computed[name] = self.wanted[name]
+        wanted, computed = self.wanted[name], self.computed[name]
+        counts = {"desiredCount": wanted, "runningCount": max(0, wanted - behind)}
         state = "IN_PROGRESS" if behind and self.rollout == "COMPLETED" else self.rollout
         deployments = [
             {"status": "PRIMARY", "taskDefinition": self.running[name], "rolloutState": state},
@@ -142,18 +152,29 @@ class FakeAws:
             }
         # what CodeDeploy moves has its revision in a task set; while it keeps the old one, twice as many run
         primary = {
-            "status": "PRIMARY", "taskDefinition": self.running[name], "computedDesiredCount": 2,
-            "runningCount": 2 - behind, "stabilityStatus": "STABILIZING" if behind else "STEADY_STATE",
+            "status": "PRIMARY", "taskDefinition": self.running[name], "computedDesiredCount": computed,
+            "runningCount": max(0, computed - behind), "stabilityStatus": "STABILIZING" if behind else "STEADY_STATE",
         }  # fmt: skip
         old = {"status": "ACTIVE", "taskDefinition": "d/old:0", "computedDesiredCount": 2, "runningCount": 2}
         described = {"taskDefinition": "d/first:1", "taskSets": [old, primary], "deployments": []}
-        return {"services": [described | {"desiredCount": 2, "runningCount": 4 - behind}]}
+        return {
+            "services": [described | {"desiredCount": wanted, "runningCount": max(0, wanted + 2 - behind)}]
+        }
 
-    def update_service(self, service: str, taskDefinition: str, forceNewDeployment: bool, **_: Any) -> None:  # noqa: N803
-        assert forceNewDeployment or taskDefinition != self.running[service], "ECS: nothing to deploy"
+    def update_service(self, service: str, cluster: str, **changes: Any) -> None:
+        assert cluster == "c"
+        if "desiredCount" in changes:
+            self.wanted[service], self.late[service] = changes["desiredCount"], 4
+            self.calls.append(f"{changes['desiredCount']} of {service}")
+        if service != "worker":
+            assert set(changes) == {"desiredCount"}, "ECS: of a service that CodeDeploy moves, only the count"
+            return
+        assert changes["forceNewDeployment"] or changes["taskDefinition"] != self.running[service], (
+            "nothing to do"
+        )
         self.calls.append(service)
         self.rollout = self.rollout_again or self.rollout
-        self.running[service] = taskDefinition
+        self.running[service] = changes["taskDefinition"]
         self.starting[service] = 3
 
 
@@ -230,7 +251,7 @@ def test_a_service_that_runs_the_newest_revision_is_waited_for_until_it_is_stead
     """As after the first deployment: Terraform made the service, and its tasks still start."""
     aws = FakeAws()
     aws.running = {name: f"d/{name}:2" for name in aws.running}
-    aws.starting[service] = 4
+    aws.starting[service] = 5
     run, slept = rollout(aws)
     run.roll_out()
     assert aws.calls == []
@@ -238,8 +259,77 @@ def test_a_service_that_runs_the_newest_revision_is_waited_for_until_it_is_stead
     assert aws.starting[service] == 0
 
 
+def made_without_tasks(revision: int = 2) -> FakeAws:
+    """As Terraform leaves a first deployment."""
+    aws = FakeAws()
+    aws.running = {name: f"d/{name}:{revision}" for name in aws.running}
+    aws.wanted = dict.fromkeys(aws.running, 0)
+    aws.computed = dict(aws.wanted)
+    return aws
+
+
+FIRST: Final = ["3 of worker", "worker", "3 of api", "3 of dashboard"]
+
+
 @pytest.mark.requirement("S-22")
-def test_workers_that_failed_before_the_database_was_migrated_are_started_again() -> None:
+def test_a_first_deployment_starts_what_terraform_made_without_tasks_and_waits_for_it() -> None:
+    aws = made_without_tasks()
+    run, slept = rollout(aws)
+    run.roll_out()
+    assert aws.calls == FIRST
+    assert aws.wanted == dict.fromkeys(aws.running, 3)
+    assert (aws.computed["api"], aws.computed["dashboard"]) == (3, 3)
+    assert len(slept) >= 3, "one was called steady before it had a task"
+
+
+@pytest.mark.requirement("S-22")
+def test_deploy_starts_tasks_after_the_migration_and_the_first_rotations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from millrace_infra import first_rotation, images, preflight, rollout, workspace
+    from millrace_infra.commands.deploy import deploy
+
+    done: list[str] = []
+
+    def noted(step: str) -> MagicMock:
+        return MagicMock(side_effect=lambda *_, **__: done.append(step))
+
+    place = MagicMock()
+    place.return_value.terraform.return_value.__enter__.return_value.apply = noted("terraform")
+    monkeypatch.setattr(workspace, "workspace", place)
+    for module, name in ((workspace, "write_outputs"), (preflight, "require"), (images, "chosen_sources")):
+        monkeypatch.setattr(module, name, MagicMock())
+    monkeypatch.setattr(images, "copy_all", MagicMock(return_value={}))
+    monkeypatch.setattr(rollout.Rollout, "migrate", noted("migrate"))
+    monkeypatch.setattr(first_rotation.FirstRotation, "run", noted("rotate"))
+    monkeypatch.setattr(rollout.Rollout, "roll_out", noted("start"))
+    deploy("dev", "t1")
+    assert done == ["terraform", "terraform", "migrate", "rotate", "start"]
+
+
+@pytest.mark.requirement("S-22")
+def test_a_second_deployment_leaves_the_count_of_a_running_service_to_scaling() -> None:
+    """Above the least and below it: what was started once is never started again, nor lowered."""
+    aws = made_without_tasks()
+    rollout(aws)[0].roll_out()
+    aws.wanted |= {"worker": 26, "api": 1}
+    rollout(aws)[0].roll_out()
+    assert aws.calls == FIRST
+    rollout(aws, newer(3))[0].roll_out()
+    assert aws.wanted == {"worker": 26, "api": 1, "dashboard": 3}
+
+
+@pytest.mark.requirement("S-22")
+def test_a_deployment_that_ended_before_its_tasks_were_started_goes_on_with_the_newest_revision() -> None:
+    """The migration failed, and the cure came with new images: workers of the old ones are never started."""
+    aws = made_without_tasks(revision=1)
+    rollout(aws)[0].roll_out()
+    assert aws.calls == ["3 of worker", "worker", "3 of api", "api", "3 of dashboard", "dashboard"]
+    assert aws.running == {name: f"d/{name}:2" for name in aws.running}
+
+
+@pytest.mark.requirement("S-22")
+def test_workers_whose_first_deployment_failed_are_started_again() -> None:
     """The circuit breaker ended the first deployment, and there was no revision to go back to."""
     aws = FakeAws(rollout="FAILED")
     aws.rollout_again = "COMPLETED"

@@ -71,9 +71,8 @@ def test_a_broken_rule_breaks_its_promise(
 ) -> None:
     whole = network_alone("us-east-1")
     promise(whole)
-    content = json.loads(whole.text)
+    resources = dict(whole.json["resource"])
     for kind, values in changes.items():
-        for body in content["resource"][kind].values():
-            body |= values
+        resources[kind] = {id_: {**body, **values} for id_, body in resources[kind].items()}
     with pytest.raises(AssertionError):
-        promise(Program(whole.name, json.dumps(content)))
+        promise(Program.changed(whole.name, {**whole.json, "resource": resources}))

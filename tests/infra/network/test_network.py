@@ -14,7 +14,7 @@ from millrace.errors import SettingError
 from millrace_infra.network.addresses import Layout
 from millrace_infra.network.egress import usd_per_h
 from millrace_infra.network.end_point_services import INTERFACES
-from millrace_infra.network.flows import FLOWS, PARTIES, Flow, flows_of, parties_of
+from millrace_infra.network.flows import EPHEMERAL, FLOWS, PARTIES, Flow, flows_of, parties_of
 from millrace_infra.network.network_acls import entries
 from millrace_infra.settings import Environment, load
 from tests.infra.conftest import ENVIRONMENTS, FOLDER, SUFFIX
@@ -139,10 +139,24 @@ def test_too_many_allowed_networks_are_refused_with_what_is_wanted(network_alone
 def test_a_row_at_the_end_of_the_flow_table_moves_no_entry() -> None:
     layout, people = Layout("10.0.0.0/16"), ("192.168.0.0/24",)
     rows = flows_of("nat_per_zone")
-    longer = (*rows, Flow("dashboard", "efs", 2049, "More"), Flow("worker", "redis", 16379, "More"))
+    more = (
+        Flow("dashboard", "efs", 2049, EPHEMERAL, "More"),
+        Flow("worker", "redis", 16379, EPHEMERAL, "More"),
+    )
+    longer = (*rows, *more)
     before, after = entries(rows, layout, people), entries(longer, layout, people)
     assert after[: len(before)] == before
     assert len(after) > len(before)
+
+
+def test_an_answer_passes_on_the_return_ports_of_its_row_and_on_no_other() -> None:
+    """At both ends, and at the public subnet in between."""
+    layout = Layout("10.0.0.0/16")
+    for target, tiers in (("aurora", {"private", "isolated"}), ("internet", {"private", "public"})):
+        flow = Flow("worker", target, 5432, (32768, 60999), "One")
+        found = entries([flow], layout, [])
+        assert {entry.ports for entry in found} == {(5432, 5432), (32768, 60999)}
+        assert {entry.tier for entry in found if entry.ports == flow.return_ports} == tiers
 
 
 def test_the_flow_table_has_no_row_twice() -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.infra.breaking import beside
 from tests.infra.observability import test_alarms as a
 from tests.infra.observability import test_notifications as n
 from tests.infra.observability import test_screens as s
 from tests.infra.observability.alarms import Build
-from tests.infra.program import Program
 
 Body = dict[str, Any]
 
@@ -107,8 +107,8 @@ def test_a_broken_rule_is_noticed(
     watch_of: Build, path: str, change: Callable[[Body], None], promise: Callable[..., None]
 ) -> None:
     whole = watch_of("us-east-1")
-    broken = Program(whole.name, whole.text)
-    change(broken.at(path).body)  # type: ignore[arg-type]
+    broken, body = beside(whole, whole.at(path))
+    change(body)
     if promise is a.test_every_metric_of_aws_exists_with_these_dimensions:
         promise(lambda _: whole)
         with pytest.raises(AssertionError):

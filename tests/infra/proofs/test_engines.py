@@ -64,7 +64,7 @@ def test_both_engines_write_the_same_program(
 
 def test_an_unknown_engine_is_refused_in_one_sentence() -> None:
     given = {**os.environ, "MILLRACE_CDK": "pulumi", "PYTHONPATH": "src"}
-    command = [sys.executable, "-m", "millrace_infra.app"]
+    command = [sys.executable, "-m", "millrace_infra.cdktf_call"]
     done = subprocess.run(command, env=given, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert "cdktf or cdktn" in done.stderr

@@ -108,13 +108,14 @@ def test_no_row_of_what_is_no_name_is_left_over(synthesize: Synthesize) -> None:
 @pytest.mark.requirement("S-03")
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_two_suffixes_in_one_region_share_no_name(synthesize: Synthesize, environment: str) -> None:
-    shared = {
-        (resource.type, key, value)
-        for stack in ("millrace-{}", "millrace-registry-{}")
-        for resource, key, value in own_names(synthesize(environment)[stack.format(SUFFIX)])
-        if any((resource.type, key, value) == (other.type, k, v)
-               for other, k, v in own_names(synthesize(environment, "t2")[stack.format("t2")]))
-    }  # fmt: skip
+    shared = set()
+    for stack in ("millrace-{}", "millrace-registry-{}"):
+        ours, theirs = (
+            {(resource.type, key, value)
+             for resource, key, value in own_names(synthesize(environment, suffix)[stack.format(suffix)])}
+            for suffix in (SUFFIX, "t2")
+        )  # fmt: skip
+        shared |= ours & theirs
     assert {(kind, key) for kind, key, _ in shared} <= set(NAMED_BY_OTHERS)
 
 

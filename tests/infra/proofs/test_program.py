@@ -74,8 +74,10 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.requirement("S-03")
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_the_same_input_gives_the_same_bytes(synthesize: Synthesize, environment: str) -> None:
-    again = synthesize.__wrapped__(environment, SUFFIX)  # type: ignore[attr-defined]
+def test_the_same_input_gives_the_same_bytes(
+    synthesize: Synthesize, synthesize_again: Synthesize, environment: str
+) -> None:
+    again = synthesize_again(environment)
     assert {name: program.text for name, program in again.items()} == {
         name: program.text for name, program in synthesize(environment).items()
     }
@@ -125,7 +127,7 @@ def test_cdktf_s_own_call_ends_with_two_and_one_sentence(elsewhere: Path) -> Non
 def test_cdktf_s_variables_are_refused_with_one_sentence_and_nothing_is_written(
     environ: dict[str, str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from millrace_infra.app import main
+    from millrace_infra.cdktf_call import main
 
     assert main({**environ, "CDKTF_OUTDIR": str(tmp_path / "out")}) == 2
     refused = capsys.readouterr().err

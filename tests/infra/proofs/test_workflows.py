@@ -1,12 +1,14 @@
 """The hosted CI: its steps are make targets that exist, its actions are pinned, and no key lies there.
 
-Not actionlint, which is a Go program that no Python index carries built: what it would find and we could get
-wrong is asserted here.
+Two linters look at it: the host's own schema (check-jsonschema), and what an attacker would look for (zizmor). Not
+actionlint, whose package fetches a program from elsewhere while it installs, which no lock could vouch for.
 """
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.infra.conftest import ENVIRONMENTS
+
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
+ACTION = ROOT / ".github" / "actions" / "set-up" / "action.yml"
 OWN = ("./.github/actions/set-up",)
 TRIGGERS = {"push", "pull_request", "schedule", "workflow_dispatch"}
 JOB_KEYS = {
@@ -55,6 +60,67 @@ def asked_for(file: Path) -> set[str]:
     return named
 
 
+def linted(tool: str, *arguments: str | Path) -> tuple[int, str]:
+    """Exit code and findings of a linter that is installed beside us."""
+    command = [Path(sys.executable).with_name(tool), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def by_schema(schema: str, *files: Path) -> tuple[int, str]:
+    return linted("check-jsonschema", "--builtin-schema", schema, *files)
+
+
+def by_zizmor(*files: Path) -> tuple[int, str]:
+    """What it finds of weight. It is told to look nothing up: findings must not depend on the day."""
+    return linted("zizmor", "--offline", "--no-progress", "--no-config", "--min-severity", "medium", *files)
+
+
+def test_the_host_s_own_schema_takes_every_file() -> None:
+    assert FILES
+    assert by_schema("vendor.github-workflows", *FILES) == (0, "ok -- validation done\n")
+    assert by_schema("vendor.github-actions", ACTION) == (0, "ok -- validation done\n")
+
+
+def test_zizmor_finds_nothing_of_weight() -> None:
+    code, said = by_zizmor(*FILES, ACTION)
+    assert code == 0, said
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("timeout-minutes: 15", "timeout-in-minutes: 15"), ("runs-on: ubuntu-24.04", "run-on: ubuntu-24.04"),
+     ("  pull_request:", "  pull_requests:"), ("contents: read", "contents: reads")],
+)  # fmt: skip
+def test_a_key_or_a_word_that_the_host_does_not_know_is_seen(right: str, wrong: str, tmp_path: Path) -> None:
+    broken = tmp_path / "check.yml"
+    broken.write_text((FOLDER / "check.yml").read_text().replace(right, wrong))
+    code, said = by_schema("vendor.github-workflows", broken)
+    assert code == 1, said
+    assert wrong.partition(":")[0].strip() in said or "reads" in said
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "finding"),
+    [('ENV=dev SUFFIX="$SUFFIX"', "ENV=dev SUFFIX=${{ matrix.suffix }}", "template-injection"),
+     ("permissions:\n  contents: read\n", "permissions: write-all\n", "excessive-permissions")],
+)  # fmt: skip
+def test_what_an_attacker_would_look_for_is_seen(
+    right: str, wrong: str, finding: str, tmp_path: Path
+) -> None:
+    broken = tmp_path / "nightly.yml"
+    broken.write_text((FOLDER / "nightly.yml").read_text().replace(right, wrong))
+    code, said = by_zizmor(broken)
+    assert code != 0
+    assert finding in said
+
+
+def test_no_file_of_the_ci_keeps_a_list_of_environments() -> None:
+    """They are the folder's; the nightly destroy is for `dev` alone, and says so."""
+    for file in (*FILES, ACTION):
+        assert not {name for name in ENVIRONMENTS if name != "dev" and name in file.read_text()}, file.name
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_a_workflow_is_well_formed(file: Path) -> None:
     content = workflow(file)
@@ -76,9 +142,7 @@ def test_every_step_is_a_make_target_that_exists(file: Path) -> None:
     assert asked_for(file) <= targets()
 
 
-@pytest.mark.parametrize(
-    "file", [*FILES, ROOT / ".github/actions/set-up/action.yml"], ids=lambda file: file.name
-)
+@pytest.mark.parametrize("file", [*FILES, ACTION], ids=lambda file: file.name)
 def test_every_action_is_pinned_by_its_commit(file: Path) -> None:
     """A tag can be moved; the comment says which release the commit is."""
     for line in file.read_text().splitlines():
@@ -124,7 +188,7 @@ def test_the_environments_are_those_whose_tokens_the_roles_take() -> None:
 def test_the_whole_way_is_there() -> None:
     """Lint, types, tests, synth, scan; plan; deploy, verify, roll back; the nightly destroy."""
     asked = {file.stem: asked_for(file) for file in FILES}
-    assert asked["check"] >= {"lint", "types", "security", "test", "scan", "synth"}
+    assert asked["check"] >= {"lint", "types", "security", "test", "scan", "synth-all"}
     assert asked["plan"] == {"plan"}
     assert asked["deploy"] == {"preflight", "deployed", "deploy", "verify-deployed"}
     assert asked["nightly"] >= {"test-long", "destroy"}
@@ -182,6 +246,6 @@ def test_what_needs_the_second_emulator_does_not_skip_there(file: str, runs: str
 
 
 def test_set_up_takes_the_versions_that_the_project_is_tested_with() -> None:
-    action = (ROOT / ".github/actions/set-up/action.yml").read_text()
+    action = ACTION.read_text()
     assert 'python-version: "3.11"' in action
     assert re.search(r"terraform_version: 1\.1[1-9]\.\d+", action)

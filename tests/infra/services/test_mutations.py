@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.infra.breaking import beside
 from tests.infra.conftest import ENVIRONMENTS
 from tests.infra.program import Program
 from tests.infra.services import test_deployment, test_entry, test_scaling, test_tasks
@@ -160,11 +161,9 @@ def test_a_broken_rule_is_noticed(
 
 
 def changed(whole: Program, path: str, change: Callable[[Body], None]) -> Program:
-    broken = Program(whole.name, whole.text)
-    body: Body = broken.at(path).body  # type: ignore[assignment]
+    broken, body = beside(whole, whole.at(path))
     try:
         change(body)
     except (KeyError, StopIteration) as error:
         raise RuntimeError(f"nothing was broken: no such place in {path}") from error
-    broken.text = json.dumps(broken.json)
     return broken

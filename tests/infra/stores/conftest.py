@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,9 +25,12 @@ class Isolated:
         return f"sg-{party}"
 
 
-@pytest.fixture
-def alone(tmp_path: Path) -> Alone:
-    """Synthesizes what `make(stack, environment, keys)` makes, with `dev` changed at the dotted keys."""
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    """Synthesizes what `make(stack, environment, keys)` makes, with `dev` changed at the dotted keys.
+
+    Once for each `make` and change: a promise is asked by its own test and again for each mutation of it.
+    """
     if shutil.which("node") is None:
         pytest.skip("synthesis needs Node.js, and none was found")
     from millrace_infra.security import Keys
@@ -36,7 +38,8 @@ def alone(tmp_path: Path) -> Alone:
     from millrace_infra.stack import Stack
     from millrace_infra.terraform import App
 
-    def of(make: Callable[[Any, Any, Any], object], **changes: object) -> Program:
+    def made(make: Callable[[Any, Any, Any], object], changes: dict[str, object]) -> Program:
+        tmp_path = tmp_path_factory.mktemp("alone")
         content = yaml.safe_load((FOLDER / "dev.yaml").read_text())
         for dotted, value in changes.items():
             *parents, last = dotted.split("__")
@@ -51,5 +54,11 @@ def alone(tmp_path: Path) -> Alone:
         make(stack, environment, Keys(stack, "keys", environment=environment))
         app.synth()
         return Program("alone", (tmp_path / "out/stacks/alone/cdk.tf.json").read_text())
+
+    found: dict[tuple[object, str], Program] = {}
+
+    def of(make: Callable[[Any, Any, Any], object], **changes: object) -> Program:
+        key = (make, repr(changes))
+        return found[key] if key in found else found.setdefault(key, made(make, changes))
 
     return of
