@@ -34,18 +34,9 @@ METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheu
 
 REASONS: Final = tuple(reason.name.lower() for reason in Reason if reason is not Reason.OK)
 REFUSALS: Final = (
-    "stream_full",
-    "stream_unavailable",
-    "disk_nearly_full",
-    "rate",
-    "lag",
-    "queue_full",
-    "too_many_sources",
-    "unauthorized",
-    "bad_header",
-    "body_too_large",
-    "other",
-)
+    "stream_full", "stream_unavailable", "disk_nearly_full", "rate", "lag", "queue_full", "too_many_sources",
+    "unauthorized", "bad_header", "body_too_large", "other",
+)  # fmt: skip
 """Why a whole request was answered no, the problem's `code`, beside the reasons of `batch.Reason`; an unknown one is
 `other`. The last four are found before the door is asked.
 """
@@ -319,8 +310,7 @@ _tracer: Any = None
 def set_up_traces(*, service: str, environ: Mapping[str, str]) -> None:
     """Where spans go, in OpenTelemetry's own words: `OTEL_TRACES_EXPORTER` = none (default), console, otlp.
 
-    Whether a frame is traced is decided once, by its producer or at the door (`trace_ratio`), and travels in the
-    frame.
+    Whether a frame is traced is decided once, by its producer or the door (`trace_ratio`); it travels in the frame.
     """
     global _tracer
     kind = environ.get("OTEL_TRACES_EXPORTER", "otlp" if "OTEL_EXPORTER_OTLP_ENDPOINT" in environ else "none")
@@ -371,13 +361,11 @@ def begin_span(name: str, **attributes: str | int | float) -> tuple[Span, str] |
     """A span that somebody else ends, and its W3C trace parent; None while traces are off."""
     if _tracer is None:
         return None
-    from opentelemetry.trace import set_span_in_context
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+    from opentelemetry.trace import use_span
 
     begun: Span = _tracer.start_span(name, attributes=attributes)
-    carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier, set_span_in_context(begun))
-    return begun, carrier["traceparent"]
+    with use_span(begun):
+        return begun, trace_parent()
 
 
 def record_span(name: str, parent: str, seconds: float, **attributes: str | int | float) -> None:
