@@ -143,6 +143,22 @@ def test_a_request_that_is_refused_whole_is_counted_once_under_its_reason(
     assert (refused(reason), refused("other")) == (before + 1, other)
 
 
+@pytest.mark.requirement("S-19")
+def test_readings_that_the_door_refuses_one_by_one_are_counted_by_reason(platform: Platform) -> None:
+    def counted(metric: str) -> float:
+        return telemetry.totals().get(metric, 0.0)
+
+    names = ("ingest_readings_rejected_total{bad_time}", "ingest_readings_rejected_total{bad_syntax}")
+    before = [counted(name) for name in (*names, "ingest_readings_accepted_total")]
+    late = b'{"tag":"acme/lyon/x","ts":"yesterday","value":1}'
+    answer = platform.client.post(
+        "/v1/readings", content=b"\n".join([late, body(platform), late, b"not json"])
+    )
+    assert (answer.status_code, answer.json()["rejected"]) == (202, 3)
+    after = [counted(name) for name in (*names, "ingest_readings_accepted_total")]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [2, 1, answer.json()["accepted"]]
+
+
 def test_who_is_not_signed_in_elsewhere_counts_for_no_reading(platform: Platform) -> None:
     before = refused("unauthorized")
     assert httpx.get(f"{platform.url}/v1/tags").status_code == 401

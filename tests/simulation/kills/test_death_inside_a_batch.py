@@ -12,6 +12,14 @@ from tests.simulation.real_platform import DIE_ONCE, Witness, check_equal, start
 pytestmark = [pytest.mark.long, pytest.mark.requirement("S-19"), pytest.mark.requirement("B-08")]
 
 PLACES = {
+    "in hand, not processed": """\
+from millrace.process.shard import ShardProcess
+step = ShardProcess.step
+def step_and_die(self, *arguments):
+    die_if_told()
+    return step(self, *arguments)
+ShardProcess.step = step_and_die
+""",
     "processed, handed to one store of two": """\
 from millrace.store_thread import StoreThread
 offer = StoreThread.offer
@@ -71,3 +79,5 @@ def test_a_batch_that_a_death_cut_in_two_is_there_once(
         time.sleep(3)
         witness.close()
         check_equal(platform, witness.told)
+        assert platform.query("SELECT count(*) FROM skip") == [(0,)], "one death makes no record guilty"
+        assert platform.query("SELECT count(*) FROM reject") == [(0,)]
