@@ -72,6 +72,7 @@ class ShardState:
 
     def __post_init__(self) -> None:
         self.sources = Sources(self.limits.sources_max)
+        self.tags.source_numbers = self.sources.numbers
         self.resolver = Resolver(
             self.tags,
             self.sources,

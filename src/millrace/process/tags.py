@@ -39,6 +39,7 @@ class Tags:
     sources: list[int] = field(default_factory=list)
     slots: dict[tuple[int, str], int] = field(default_factory=dict)
     models: dict[str, TagModel] = field(default_factory=dict)  # by path; this shard's sources only
+    source_numbers: dict[str, int] = field(default_factory=dict)  # by name, of `Sources`
     hashes: U64 = field(default_factory=lambda: np.zeros(64, np.uint64))
     columns: TagColumns = field(default_factory=lambda: _blank(64))
     state_count: I32 = field(default_factory=lambda: np.zeros(64, np.int32))
@@ -64,7 +65,7 @@ class Tags:
 
     def describe(self, slot: int) -> None:
         """Write the slot's model columns anew."""
-        model = self.models.get(self.paths[slot])
+        model = self._model_of(slot)
         columns = self.columns
         for name in _LIMITS:
             limit = getattr(model, name, None)
@@ -91,6 +92,11 @@ class Tags:
         columns.off_delay_us[slot] = model.off_delay_us
         columns.detectors[slot] = _detectors(model.detectors, int(columns.kind[slot]))
 
+    def _model_of(self, slot: int) -> TagModel | None:
+        """None too where the model gives the path to another source: what is silent since then is not missed."""
+        model, source = self.models.get(self.paths[slot]), self.sources[slot]
+        return model if model and self.source_numbers.get(model.source, source) == source else None
+
     def trimmed(self) -> TagColumns:
         """The columns without their spare room; views."""
         return TagColumns(**{f.name: getattr(self.columns, f.name)[: self.count] for f in fields(TagColumns)})
@@ -98,7 +104,7 @@ class Tags:
     def info(self, slot: int, source: str) -> TagInfo:
         """The slot as the stores need to know it."""
         path, columns = self.paths[slot], self.columns
-        model = self.models.get(path)
+        model = self._model_of(slot)
         return TagInfo(
             slot=slot,
             path=path,
