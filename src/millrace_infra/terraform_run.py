@@ -66,16 +66,6 @@ class Terraform:
     def destroy(self) -> None:
         self._run("destroy", "-input=false", f"-lock-timeout={LOCK_WAIT}", "-auto-approve")
 
-    def adopt(self, address: str, import_id: str) -> bool:
-        """Take what exists into the state; False where it does not exist."""
-        try:
-            self._run("import", "-input=false", address, import_id, quiet=True)
-        except TerraformFailed as error:
-            if "non-existent remote object" in str(error) or "couldn't find resource" in str(error):
-                return False
-            raise
-        return True
-
     def outputs(self) -> dict[str, Any]:
         """Output name -> value, the sensitive left out: there is none, and none may leave the state here."""
         found = json.loads(self._run("output", "-json", quiet=True).stdout)
@@ -86,8 +76,13 @@ class Terraform:
         return dict(json.loads(self._run("show", "-json", str(plan), quiet=True).stdout))
 
     def addresses(self) -> list[str]:
-        """Every resource in the state."""
-        return self._run("state", "list", quiet=True).stdout.split()
+        """Every resource in the state; none where nothing was applied yet."""
+        try:
+            return self._run("state", "list", quiet=True).stdout.split()
+        except TerraformFailed as error:
+            if "No state file was found" in str(error):
+                return []
+            raise
 
     def state(self) -> str:
         """The state itself, as text."""

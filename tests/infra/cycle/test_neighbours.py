@@ -40,9 +40,9 @@ def test_one_suffix_destroyed_leaves_the_other_whole_and_an_upgrade_replaces_no_
     for deployment in (kept, gone):
         aws.prepare(deployment.environment, secrets_of(deployment.environment))
         deployment.synthesize()
-    kept.apply()
+    kept.deploy()
     before = inventory(aws, kept.environment.region)
-    gone.apply()
+    gone.deploy()
     gone.destroy()
     assert before <= inventory(aws, kept.environment.region)
     _, plan = kept.plan()
@@ -67,5 +67,5 @@ def upgraded(deployment: Deployment, later: Path) -> set[Difference]:
     (later / "dev.yaml").write_text(yaml.safe_dump(content))
     deployment.with_settings(later)
     _, plan = deployment.plan()
-    deployment.apply()
+    deployment.deploy()
     return differences(plan)
