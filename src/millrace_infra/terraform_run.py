@@ -76,13 +76,8 @@ class Terraform:
         return dict(json.loads(self._run("show", "-json", str(plan), quiet=True).stdout))
 
     def addresses(self) -> list[str]:
-        """Every resource in the state; none where nothing was applied yet."""
-        try:
-            return self._run("state", "list", quiet=True).stdout.split()
-        except TerraformFailed as error:
-            if "No state file was found" in str(error):
-                return []
-            raise
+        """Every resource in the state."""
+        return self._run("state", "list", quiet=True).stdout.split()
 
     def state(self) -> str:
         """The state itself, as text."""

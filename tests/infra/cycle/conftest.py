@@ -50,6 +50,8 @@ class Cycle:
     """Of the second plan."""
     after_tampering: set[Difference]
     written: str
+    log: Path
+    """Terraform's, of the deployment."""
     left: set[tuple[str, str]]
 
     @property
@@ -67,7 +69,8 @@ def cycle(
     before = inventory(aws, deployment.environment.region)
     deployment.synthesize()
     ended(deployment.command_line("preflight"))
-    deployed = deployment.deploy()
+    log = deployment.command_line.folder / "terraform.log"
+    deployed = deployment.deploy(log)
     outputs, outputs_again = deployment.written_outputs(), deployment.outputs()
     ended(deployment.command_line("deployed"))
     _, plan = deployment.plan()
@@ -76,7 +79,7 @@ def cycle(
     destroyed = deployment.destroy()
     return Cycle(
         deployment, deployed, destroyed, outputs, outputs_again, managed, differences(plan), after_tampering,
-        written, inventory(aws, deployment.environment.region) - before,
+        written, log, inventory(aws, deployment.environment.region) - before,
     )  # fmt: skip
 
 

@@ -30,6 +30,8 @@ from tests.infra.emulator.server import CREDENTIALS
 
 DOMAINS = ("domain", "internal_domain")
 PLAN = Path("next.plan")
+CALLER = "123456789012"
+"""The account of all environments, and the emulator's."""
 
 
 def missing() -> str:
@@ -55,7 +57,13 @@ class Aws:
         )
 
     def account_stack(self, region: str) -> None:
-        """The other things that `make bootstrap` makes, as far as `preflight` looks for them."""
+        """The other things that `make bootstrap` makes, as far as `preflight` looks for them.
+
+        By hand: the verb takes a minute of its own, and test_bootstrap.py has it.
+        """
+        log_role = f"arn:aws:iam::{CALLER}:role/{PROJECT}-gateway-logs-{region}"
+        told = {"op": "replace", "path": "/cloudwatchRoleArn", "value": log_role}
+        self.client("apigateway", region).update_account(patchOperations=[told])
         self.client("xray", region).put_encryption_config(Type="KMS", KeyId=f"alias/{PROJECT}-traces")
         opted = dict.fromkeys(BACKED_UP, True)
         self.client("backup", region).update_region_settings(ResourceTypeOptInPreference=opted)
@@ -151,8 +159,10 @@ class Deployment:
     def synthesize(self) -> None:
         self.command_line.synthesize()
 
-    def deploy(self) -> Said:
-        return ended(self.command_line("deploy"))
+    def deploy(self, log: Path | None = None) -> Said:
+        """`log`: where Terraform and its provider write down all that they do."""
+        traced = {"TF_LOG": "TRACE", "TF_LOG_PATH": str(log)} if log else {}
+        return ended(self.command_line("deploy", environ=traced))
 
     def written_outputs(self) -> dict[str, Any]:
         return dict(json.loads((self.command_line.folder / OUTPUTS).read_text()))

@@ -5,7 +5,7 @@ A row that matches nothing any more is an error, as is a difference without a ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
@@ -59,16 +59,12 @@ FORGOTTEN: Final[tuple[Forgotten, ...]] = (
 )
 
 
-OF_THE_ACCOUNT: Final[tuple[Forgotten, ...]] = ()
-"""Of the account's own stack."""
-
-
-def unexplained(found: Iterable[Difference], rows: Sequence[Forgotten] = FORGOTTEN) -> list[Difference]:
+def unexplained(found: Iterable[Difference]) -> list[Difference]:
     """Differences that no row covers: drift of ours."""
-    return sorted(one for one in found if not any(row.covers(one) for row in rows))
+    return sorted(one for one in found if not any(row.covers(one) for row in FORGOTTEN))
 
 
-def outdated(found: Iterable[Difference], rows: Sequence[Forgotten] = FORGOTTEN) -> list[Forgotten]:
+def outdated(found: Iterable[Difference]) -> list[Forgotten]:
     """Rows that cover no difference, of those that should show everywhere."""
     seen = list(found)
-    return [row for row in rows if row.everywhere and not any(row.covers(one) for one in seen)]
+    return [row for row in FORGOTTEN if row.everywhere and not any(row.covers(one) for one in seen)]

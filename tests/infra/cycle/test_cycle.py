@@ -126,6 +126,19 @@ def test_no_secret_value_is_in_what_a_verb_says(cycle: Cycle) -> None:
     assert [said.verb for said in cycle.said if planted(cycle) in said.out + said.err] == []
 
 
+@pytest.mark.requirement("S-11")
+def test_no_secret_value_is_in_terraform_s_log(cycle: Cycle) -> None:
+    """At its finest: requests and answers of the provider are in it, of the very call that hands out the secret."""
+    asked, found = False, []
+    with cycle.log.open(errors="replace") as lines:
+        for line in lines:
+            asked |= "GetSecretValue" in line
+            if planted(cycle) in line:
+                found.append(line[:2000])
+    assert asked
+    assert found == []
+
+
 def planted(cycle: Cycle) -> str:
     """What every secret's value holds."""
     environment = cycle.deployment.environment
