@@ -51,10 +51,14 @@ class CommandLine:
     def environ(self) -> dict[str, str]:
         """Docker's double stands first on the path: docs/emulators.md names it."""
         there = {key: value for key, value in os.environ.items() if key not in NOT_OURS}
-        path = os.pathsep.join((str(docker_double.install(self.folder / "bin")), there["PATH"]))
-        images = docker_double.images(self.folder / "bin")
+        path = os.pathsep.join((str(docker_double.install(self.bin)), there["PATH"]))
+        images = docker_double.images(self.bin)
         ours = {"PATH": path, "PYTHONPATH": str(ROOT / "src"), "AWS_ENDPOINT_URL": self.address}
         return {**there, **CREDENTIALS, **images, **ours}
+
+    @property
+    def bin(self) -> Path:
+        return self.folder / "bin"
 
     @property
     def stacks(self) -> Path:
