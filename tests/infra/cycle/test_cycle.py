@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from millrace_infra.account import adoptable
 from tests.infra.cycle import forgotten, left_behind
 from tests.infra.cycle.conftest import Cycle
 from tests.infra.cycle.deployment import Aws, secrets_of
@@ -78,19 +79,17 @@ def test_a_change_by_hand_is_seen_by_the_next_plan(cycle: Cycle) -> None:
 @pytest.mark.requirement("S-04")
 def test_destroy_ends_with_keys_that_have_a_date_and_with_what_stays_with_the_account(cycle: Cycle) -> None:
     environment = cycle.deployment.environment
-    closing = cycle.destroyed.lines[
-        [line.startswith("left: ") for line in cycle.destroyed.lines].index(True) :
-    ]
-    left = [line for line in closing if line.startswith("left: ")]
+    said = [line for line in cycle.destroyed.lines if line.startswith(("left: ", "stays with the account: "))]
+    left = [line for line in said if line.startswith("left: ")]
     key = re.compile(r"left: arn:aws:kms:\S+:key/\S+, deleted by AWS on \d{4}-\d\d-\d\d")
+    assert left
     assert [line for line in left if not key.fullmatch(line)] == []
-    bucket = f"s3://millrace-state-{environment.settings.account_id}-{environment.region}"
-    stays = [
-        line.removeprefix("stays with the account: ").partition(" (")[0] for line in closing[len(left) :]
-    ]
-    assert stays[0] == "stack millrace-account"
-    assert {one for one in stays if one.startswith(bucket)} == {
-        f"{bucket}/millrace-t1/terraform.tfstate", f"{bucket}/millrace-registry-t1/terraform.tfstate",
+    assert cycle.destroyed.lines[-len(said) :] == said, "the last lines"
+    states = f"state s3://millrace-state-{environment.settings.account_id}-{environment.region}"
+    stays = [line.removeprefix("stays with the account: ").partition(" (")[0] for line in said[len(left) :]]
+    assert set(stays) == {
+        "stack millrace-account", f"{states}/millrace-t1/terraform.tfstate",
+        f"{states}/millrace-registry-t1/terraform.tfstate", *(arn for _, arn in adoptable(environment)),
     }  # fmt: skip
 
 
