@@ -12,7 +12,7 @@ from tests.infra.cycle.conftest import Cycle
 from tests.infra.cycle.deployment import Aws, secrets_of
 from tests.infra.cycle.differences import Difference
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.requirement("B-12")]
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.requirement("B-12")]
 
 ENDS = [
     ("synth", 0), ("preflight", 0), ("deploy", 0), ("outputs", 0), ("deployed", 0),

@@ -23,7 +23,7 @@ def test_no_setting_is_taken_out_or_exchanged_without_a_row(settings: Path) -> N
     assert found == {row.setting for row in LEFT_OUT} | set(EXCHANGED)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_all_else_of_the_program_is_applied(cycle: Cycle, synthesize: Synthesize) -> None:
     """Held against the program of the settings as they are written."""
     stacks = synthesize(cycle.deployment.environment.name, SUFFIX)
