@@ -23,6 +23,8 @@ LOOKS_MAX: Final = 11
 TASKS: Final = (SERVICE_API, SERVICE_DASHBOARD, SERVICE_MIGRATE, SERVICE_WORKER)
 LOGS: Final = (*TASKS, "collector", "ecs-exec", "flow", "gateway", "redis", "rotation")
 """Nouns that have a task definition, and those that have a log group; a test holds both against the program."""
+GONE: Final = ("deleted", "INACTIVE")
+"""As EC2 and ECS call it."""
 EXECUTION_LOGS: Final = "API-Gateway-Execution-Logs_"
 """What API Gateway calls its own group of a stage: then the API's id, which is gone by now, and the stage's name."""
 SHARED_LOG_GROUPS: Final = {
@@ -104,7 +106,32 @@ def remaining(environment: Environment, client: Callable[[str], Any]) -> list[Le
     ]
     pages = client("resourcegroupstaggingapi").get_paginator("get_resources").paginate(TagFilters=filters)
     arns = sorted(one["ResourceARN"] for page in pages for one in page["ResourceTagMappingList"])
-    return [Left(arn, _until(arn, client)) for arn in arns]
+    return [Left(arn, _until(arn, client)) for arn in arns if not _is_gone(arn, client)]
+
+
+def _is_gone(arn: str, client: Callable[[str], Any]) -> bool:
+    """Whether its own service calls it deleted. A NAT gateway is shown for an hour after it was, a service and a
+    cluster of ECS for longer, tags and all. Source: the VPC user guide, Delete a NAT gateway; the ECS API reference.
+    """
+    kind, _, name = arn.rpartition(":")[2].partition("/")
+    if kind == "natgateway":
+        one = [{"Name": "nat-gateway-id", "Values": [name]}]
+        states = [found["State"] for found in client("ec2").describe_nat_gateways(Filter=one)["NatGateways"]]
+    elif ":ecs:" in arn and kind == "cluster":
+        states = [found["status"] for found in client("ecs").describe_clusters(clusters=[arn])["clusters"]]
+    elif ":ecs:" in arn and kind == "service":
+        states = _service_states(client("ecs"), cluster=name.partition("/")[0], service=arn)
+    else:
+        return False
+    return all(state in GONE for state in states)
+
+
+def _service_states(ecs: Any, *, cluster: str, service: str) -> list[str]:
+    try:
+        found = ecs.describe_services(cluster=cluster, services=[service])["services"]
+    except ecs.exceptions.ClusterNotFoundException:
+        return []
+    return [one["status"] for one in found]
 
 
 def settled(

@@ -66,16 +66,6 @@ class Terraform:
     def destroy(self) -> None:
         self._run("destroy", "-input=false", f"-lock-timeout={LOCK_WAIT}", "-auto-approve")
 
-    def adopt(self, address: str, import_id: str) -> bool:
-        """Take what exists into the state; False where it does not exist."""
-        try:
-            self._run("import", "-input=false", address, import_id, quiet=True)
-        except TerraformFailed as error:
-            if "non-existent remote object" in str(error) or "couldn't find resource" in str(error):
-                return False
-            raise
-        return True
-
     def outputs(self) -> dict[str, Any]:
         """Output name -> value, the sensitive left out: there is none, and none may leave the state here."""
         found = json.loads(self._run("output", "-json", quiet=True).stdout)
@@ -98,7 +88,7 @@ class Terraform:
     ) -> subprocess.CompletedProcess[str]:
         command = [terraform(self.environ), verb, *([] if verb == "state" else ["-no-color"]), *options]
         captured = quiet or not self.shown
-        done = _wait(command, self.folder, {**self.environ, **_ALWAYS}, captured=captured)
+        done = _wait(command, self.folder, {**quiet_provider(self.environ), **_ALWAYS}, captured=captured)
         if done.returncode not in accept:
             said = f":\n{(done.stderr or done.stdout).strip()}" if captured else "; what it said is above"
             raise TerraformFailed(
@@ -108,6 +98,32 @@ class Terraform:
 
 
 _ALWAYS: Final = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+
+
+_LOG: Final = "TF_LOG"
+_LOG_CORE: Final = "TF_LOG_CORE"
+_LOG_PROVIDER: Final = "TF_LOG_PROVIDER"
+_SAYS_NO_REQUESTS: Final = ("INFO", "WARN", "ERROR", "OFF")
+
+
+def quiet_provider(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment with the provider's log at INFO at most, and Terraform's own as it was asked for.
+
+    At DEBUG the provider writes each request down, and with CreateDBCluster the master's password. Its own variables
+    (`TF_LOG_PROVIDER_AWS` and the SDK's) would go round the limit. Source: seen on the emulator; Terraform's manual,
+    debugging.
+    """
+    kept = {name: value for name, value in environ.items() if not _of_provider(name)}
+    asked = environ.get(_LOG, "")
+    if asked:
+        kept.setdefault(_LOG_CORE, asked)
+    if level := environ.get(_LOG_PROVIDER, asked):
+        kept[_LOG_PROVIDER] = level if level.upper() in _SAYS_NO_REQUESTS else "INFO"
+    return kept
+
+
+def _of_provider(name: str) -> bool:
+    return name == _LOG or name.startswith((_LOG_PROVIDER, "TF_LOG_SDK", "TF_LOG_AWS"))
 
 
 def terraform(environ: Mapping[str, str] = os.environ) -> str:

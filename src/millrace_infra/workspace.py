@@ -16,6 +16,8 @@ from millrace_infra.settings import Environment
 from millrace_infra.terraform_run import Terraform, stack, terraform
 
 FOLDER: Final = Path("cdktf.out")
+ACCOUNT: Final = "account"
+"""No suffix is called so."""
 OUTPUTS: Final = Path("cfn-outputs") / "flat-outputs.json"
 """Where integration tests look for what was deployed: flat name -> value."""
 
@@ -73,6 +75,17 @@ def workspace(environment: Environment) -> Workspace:
     need_node()
     terraform()
     return Workspace(environment, FOLDER / f"{environment.name}-{environment.suffix}")
+
+
+def account_workspace(environment: Environment) -> Workspace:
+    """Where the account's own stack is applied: one place for all environments and suffixes of a region.
+
+    A state beside the program, of a first run that broke off or for good, is found again by any of them.
+    """
+    need_node()
+    terraform()
+    account = environment.settings.account_id
+    return Workspace(environment, FOLDER / f"{ACCOUNT}-{account}-{environment.region}")
 
 
 def write_outputs(outputs: Mapping[str, object], file: Path = OUTPUTS) -> Path:

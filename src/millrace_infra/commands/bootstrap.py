@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -14,11 +16,12 @@ from millrace_infra.commands.options import EnvOption, SuffixOption, chosen
 
 if TYPE_CHECKING:
     from millrace_infra.settings import Environment
-    from millrace_infra.terraform_run import Terraform
     from millrace_infra.workspace import Workspace
 
 ACCOUNT: Final = f"{PROJECT}-account"
-_OVERRIDE: Final = "bootstrap_override.tf.json"
+_BESIDE: Final = "bootstrap_override.tf.json"
+"""As long as there is no bucket, the state lies beside the program."""
+_ADOPTED: Final = "adopted.tf.json"
 
 
 def bootstrap(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
@@ -28,57 +31,85 @@ def bootstrap(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
     """
     from millrace_infra.preflight import Account, check_credentials
     from millrace_infra.session import client_of
-    from millrace_infra.workspace import workspace
+    from millrace_infra.workspace import account_workspace
 
     environment = chosen(env, suffix)
-    place = workspace(environment)
-    found = check_credentials(Account(environment, client_of(environment)))
+    place = account_workspace(environment)
+    client = client_of(environment)
+    found = check_credentials(Account(environment, client))
     if not found.ok:
         raise SettingError("credentials", got=found.found, want=found.advice)
     if ACCOUNT not in place.synthesize():
         raise SettingError(ACCOUNT, got="no such stack in the program", want="the account's own stack")
-    if _state_is_there(environment):
-        with place.terraform(ACCOUNT) as terraform:
-            terraform.apply()
-        return
-    _first_time(place, environment)
+    with _adopting(place, environment, client("iam")):
+        if _state_is_there(environment, client("s3")):
+            _apply(place)
+        else:
+            _first_time(place)
 
 
-def _state_is_there(environment: Environment) -> bool:
+def _state_is_there(environment: Environment, s3: Any) -> bool:
     from millrace_infra.preflight import bucket_is_there
-    from millrace_infra.session import client_of
     from millrace_infra.stack import state_bucket
 
     if environment.settings.state.kind != "s3":
         return True
-    s3 = client_of(environment)("s3")
     bucket = state_bucket(environment)
     if not bucket_is_there(s3, bucket):
         return False
     return bool(s3.list_objects_v2(Bucket=bucket, Prefix=f"{ACCOUNT}/terraform.tfstate").get("KeyCount"))
 
 
-def _first_time(place: Workspace, environment: Environment) -> None:
-    override = place.folder / "stacks" / ACCOUNT / _OVERRIDE
-    override.write_text(json.dumps({"terraform": {"backend": {"local": {"path": f"{ACCOUNT}.tfstate"}}}}))
-    try:
-        with place.terraform(ACCOUNT) as terraform:
-            _adopt(environment, terraform)
-            terraform.apply()
-    finally:
-        override.unlink()
+def _apply(place: Workspace) -> None:
+    with place.terraform(ACCOUNT) as terraform:
+        terraform.apply()
+
+
+def _first_time(place: Workspace) -> None:
+    beside = {"terraform": {"backend": {"local": {"path": f"{ACCOUNT}.tfstate"}}}}
+    with _written(_stack(place) / _BESIDE, beside):
+        _apply(place)
     with place.terraform(ACCOUNT, migrate_state=True):
-        typer.echo(f"the account's state now lies in its bucket; {_kept(place)} may be deleted")
+        kept = _stack(place) / f"{ACCOUNT}.tfstate"
+        typer.echo(f"the account's state now lies in its bucket; {kept} may be deleted")
 
 
-def _kept(place: Workspace) -> Path:
-    return place.folder / "stacks" / ACCOUNT / f"{ACCOUNT}.tfstate"
+@contextmanager
+def _adopting(place: Workspace, environment: Environment, iam: Any) -> Iterator[None]:
+    """What is there already comes into the state with the next apply; what is in the state stays as it is.
+
+    Asked for at each run: a service that somebody used since the last one has its role by now.
+    """
+    from millrace_infra.account import adoptable
+
+    there = {address: arn for address, arn in adoptable(environment) if _is_there(iam, arn)}
+    for address, arn in there.items():
+        typer.echo(f"is there, and is adopted or ours: {address}: {arn}")
+    imports = [{"to": address, "id": arn} for address, arn in there.items()]
+    with _written(_stack(place) / _ADOPTED, {"import": imports}):
+        yield
 
 
-def _adopt(environment: Environment, terraform: Terraform) -> None:
-    from millrace_infra.account import adoptable  # type: ignore[import-untyped, unused-ignore]
+def _is_there(iam: Any, arn: str) -> bool:
+    try:
+        if ":oidc-provider/" in arn:
+            iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+        else:
+            iam.get_role(RoleName=arn.rpartition("/")[2])
+    except iam.exceptions.NoSuchEntityException:
+        return False
+    return True
 
-    known = set(terraform.addresses())
-    for address, import_id in adoptable(environment):
-        if address not in known and terraform.adopt(address, import_id):
-            typer.echo(f"adopted {address}: {import_id}")
+
+def _stack(place: Workspace) -> Path:
+    return place.folder / "stacks" / ACCOUNT
+
+
+@contextmanager
+def _written(file: Path, content: Mapping[str, Any]) -> Iterator[None]:
+    """A part of the program that is there for one run."""
+    file.write_text(json.dumps(content))
+    try:
+        yield
+    finally:
+        file.unlink()

@@ -16,7 +16,7 @@ def plan(
         bool, typer.Option("--exit-code", help="end with 2 where something would change")
     ] = False,
 ) -> None:
-    """Show what would change."""
+    """Show what would change: of the registry, which a deployment makes first, then of the platform."""
     from millrace_infra.images import chosen_images
     from millrace_infra.revision import VARIABLE, commit_here
     from millrace_infra.terraform_run import CHANGES, NO_CHANGES
@@ -26,6 +26,8 @@ def plan(
     place.synthesize()
     # as `deploy` would be told: of the same commit and images, there is nothing to change
     variables = {**chosen_images(place.environment), VARIABLE: commit_here()}
-    with place.terraform(place.platform, variables=variables) as terraform:
-        changes = terraform.plan()
+    changes = False
+    for name, given in ((place.registry, {}), (place.platform, variables)):
+        with place.terraform(name, variables=given) as terraform:
+            changes |= terraform.plan()
     raise typer.Exit(CHANGES if changes and exit_code else NO_CHANGES)

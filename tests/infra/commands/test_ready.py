@@ -33,12 +33,6 @@ def ready(aws: Aws, folder: Path) -> Environment:
     settings = with_what_exists(aws, FOLDER, folder / "environments")
     environment = load("dev", "t1", folder=settings)
     aws.prepare(environment, secrets_of(environment))
-    operation = {
-        "op": "replace",
-        "path": "/cloudwatchRoleArn",
-        "value": "arn:aws:iam::123456789012:role/logs",
-    }
-    aws.client("apigateway", environment.region).update_account(patchOperations=[operation])
     return environment
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,38 @@ def test_what_is_left_is_named_and_a_key_with_the_day_on_which_it_goes(
     assert left["forgotten"] == ""
 
 
+def test_what_its_own_service_calls_deleted_is_not_left(environment: Environment, client: Clients) -> None:
+    """AWS lists it by its tags for an hour and longer; what lives is named."""
+    ec2, ecs = client("ec2"), client("ecs")
+    tags = {"project": "millrace", "suffix": "gone", "environment": "dev"}
+    upper = [{"Key": key, "Value": value} for key, value in tags.items()]
+    lower = [{"key": key, "value": value} for key, value in tags.items()]
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
+    nat = ec2.create_nat_gateway(
+        SubnetId=subnet, ConnectivityType="private",
+        TagSpecifications=[{"ResourceType": "natgateway", "Tags": upper}],
+    )["NatGateway"]["NatGatewayId"]  # fmt: skip
+    ecs.create_cluster(clusterName="gone", tags=lower)
+    container = {"name": "w", "image": "i", "memory": 512}
+    definition = ecs.register_task_definition(family="gone", containerDefinitions=[container])
+    ecs.create_service(
+        cluster="gone", serviceName="w", desiredCount=0, tags=lower,
+        taskDefinition=definition["taskDefinition"]["taskDefinitionArn"],
+    )  # fmt: skip
+    ours = dataclasses.replace(environment, suffix="gone")
+    names = {f"natgateway/{nat}", "cluster/gone", "service/gone/w"}
+    assert {one.arn.rpartition(":")[2] for one in remaining(ours, client)} == names
+    ecs.delete_service(cluster="gone", service="w")
+    assert {one.arn.rpartition(":")[2] for one in remaining(ours, client)} == names - {"service/gone/w"}
+    ecs.delete_cluster(cluster="gone")
+    assert {one.arn.rpartition(":")[2] for one in remaining(ours, client)} == {f"natgateway/{nat}"}
+    ec2.delete_nat_gateway(NatGatewayId=nat)
+    assert remaining(ours, client) == []
+    ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_vpc(VpcId=vpc)
+
+
 @pytest.mark.parametrize(("gone_after", "looks", "left"), [(0, 1, 0), (3, 4, 0), (99, LOOKS_MAX, 1)])
 def test_what_aws_still_lists_a_while_is_not_said_to_be_left(
     environment: Environment, gone_after: int, looks: int, left: int
@@ -127,7 +160,7 @@ def test_what_aws_still_lists_a_while_is_not_said_to_be_left(
         def paginate(self, **_: Any) -> list[dict[str, Any]]:
             self.seen += 1
             there = self.seen <= gone_after
-            return [{"ResourceTagMappingList": [{"ResourceARN": "arn:aws:ec2:r:1:natgateway/n"}] * there}]
+            return [{"ResourceTagMappingList": [{"ResourceARN": "arn:aws:sqs:r:1:late"}] * there}]
 
     slept: list[float] = []
     tagged = Tagged()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.infra.conftest import ENVIRONMENTS, FOLDER
+from tests.infra.cycle.command_line import Said, ended
 from tests.infra.cycle.deployment import Aws, Deployment, missing, secrets_of, with_what_exists
 from tests.infra.cycle.differences import Difference, differences
 from tests.infra.cycle.inventory import inventory
@@ -34,15 +36,27 @@ def settings(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Cycle:
-    """What happened when an environment was applied, planned again, tampered with and destroyed."""
+    """What happened when an environment was deployed, planned again, tampered with and destroyed, verb by verb."""
 
     deployment: Deployment
+    deployed: Said
+    destroyed: Said
+    outputs: dict[str, Any]
+    """As `deploy` wrote them."""
+    outputs_again: dict[str, Any]
+    """As the verb `outputs` did."""
     managed: list[str]
     differences: set[Difference]
     """Of the second plan."""
     after_tampering: set[Difference]
     written: str
+    log: Path
+    """Terraform's, of the deployment."""
     left: set[tuple[str, str]]
+
+    @property
+    def said(self) -> list[Said]:
+        return self.deployment.command_line.said
 
 
 @pytest.fixture(scope="session", params=PARAMETERS)
@@ -54,14 +68,18 @@ def cycle(
     aws.prepare(deployment.environment, secrets_of(deployment.environment))
     before = inventory(aws, deployment.environment.region)
     deployment.synthesize()
-    deployment.apply()
+    ended(deployment.command_line("preflight"))
+    log = deployment.command_line.folder / "terraform.log"
+    deployed = deployment.deploy(log)
+    outputs, outputs_again = deployment.written_outputs(), deployment.outputs()
+    ended(deployment.command_line("deployed"))
     _, plan = deployment.plan()
     managed, written = deployment.managed(), deployment.everything_written()
     after_tampering = tampered(deployment)
-    deployment.destroy()
+    destroyed = deployment.destroy()
     return Cycle(
-        deployment, managed, differences(plan), after_tampering, written,
-        inventory(aws, deployment.environment.region) - before,
+        deployment, deployed, destroyed, outputs, outputs_again, managed, differences(plan), after_tampering,
+        written, log, inventory(aws, deployment.environment.region) - before,
     )  # fmt: skip
 
 

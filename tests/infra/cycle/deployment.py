@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,15 +21,17 @@ from cryptography.x509.oid import NameOID
 
 from millrace.names import DATABASE_MASTER, PROJECT
 from millrace_infra.account_parts import BACKED_UP, SERVICE_LINKED
-from millrace_infra.app import build
-from millrace_infra.remains import remove_api_keys, remove_what_terraform_leaves
 from millrace_infra.settings import Environment, load
-from millrace_infra.terraform_run import Terraform, stack
+from millrace_infra.terraform_run import CHANGES, NO_CHANGES, Terraform, stack
+from millrace_infra.workspace import OUTPUTS
+from tests.infra.cycle.command_line import CommandLine, Said, ended
+from tests.infra.cycle.left_out import without
 from tests.infra.emulator.server import CREDENTIALS
 
 DOMAINS = ("domain", "internal_domain")
-IMAGES = ("worker", "api", "dashboard", "collector")
-IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/millrace-{name}@sha256:" + "0" * 64
+PLAN = Path("next.plan")
+CALLER = "123456789012"
+"""The account of all environments, and the emulator's."""
 
 
 def missing() -> str:
@@ -45,11 +46,6 @@ class Aws:
 
     address: str
 
-    @property
-    def environ(self) -> dict[str, str]:
-        images = {f"TF_VAR_image_{name}": IMAGE.format(name=name) for name in IMAGES}
-        return {**os.environ, **CREDENTIALS, **images, "AWS_ENDPOINT_URL": self.address}
-
     def client(self, service: str, region: str) -> Any:
         return boto3.client(
             service,
@@ -61,7 +57,13 @@ class Aws:
         )
 
     def account_stack(self, region: str) -> None:
-        """The other things that `make bootstrap` makes, as far as `preflight` looks for them."""
+        """The other things that `make bootstrap` makes, as far as `preflight` looks for them.
+
+        By hand: the verb takes a minute of its own, and test_bootstrap.py has it.
+        """
+        log_role = f"arn:aws:iam::{CALLER}:role/{PROJECT}-gateway-logs-{region}"
+        told = {"op": "replace", "path": "/cloudwatchRoleArn", "value": log_role}
+        self.client("apigateway", region).update_account(patchOperations=[told])
         self.client("xray", region).put_encryption_config(Type="KMS", KeyId=f"alias/{PROJECT}-traces")
         opted = dict.fromkeys(BACKED_UP, True)
         self.client("backup", region).update_region_settings(ResourceTypeOptInPreference=opted)
@@ -110,9 +112,7 @@ def with_what_exists(aws: Aws, source: Path, place: Path) -> Path:
             Certificate=certificate, PrivateKey=key
         )
         content["edge"]["certificate_arn"] = imported["CertificateArn"]
-        # the emulator forgets a deleted attachment at once, and the provider waits to see it deleted: not shown here
-        content["network"].pop("transit_gateway_id", None)
-        (place / file.name).write_text(yaml.safe_dump(content))
+        (place / file.name).write_text(yaml.safe_dump(without(content)))
     return place
 
 
@@ -148,71 +148,61 @@ def secrets_of(environment: Environment) -> dict[str, str]:
 
 
 class Deployment:
-    """Synthesizes into `folder`, and runs Terraform on the stacks of a suffix there: registry, then platform."""
+    """An environment under a suffix, from `synth` to `destroy` by the command line itself, in `folder`."""
 
     def __init__(self, aws: Aws, name: str, suffix: str, *, folder: Path, settings: Path) -> None:
         self.aws = aws
-        self.folder = folder
+        self.command_line = CommandLine(aws.address, name, suffix, folder)
         self.environment = load(name, suffix, folder=settings)
-        self._initialized: set[str] = set()
+        self.command_line.settle(settings)
 
     def synthesize(self) -> None:
-        build(self.environment, outdir=str(self.folder)).synth()
-        # the emulator serves buckets by path; on AWS that style is on its way out, so only the test writes it
-        override = {"provider": {"aws": [{"s3_use_path_style": True}]}}
-        for stack_folder in self._folders():
-            (stack_folder / "emulator_override.tf.json").write_text(json.dumps(override))
+        self.command_line.synthesize()
 
-    def _folders(self) -> list[Path]:
-        suffix = self.environment.suffix
-        order = (f"{PROJECT}-registry-{suffix}", f"{PROJECT}-{suffix}")
-        return [path for name in order if (path := self.folder / "stacks" / name).is_dir()]
+    def deploy(self, log: Path | None = None) -> Said:
+        """`log`: where Terraform and its provider write down all that they do."""
+        traced = {"TF_LOG": "TRACE", "TF_LOG_PATH": str(log)} if log else {}
+        return ended(self.command_line("deploy", environ=traced))
 
-    def _each(self, *, backwards: bool = False) -> Iterator[Terraform]:
-        """Terraform in each stack, initialized."""
-        for folder in reversed(self._folders()) if backwards else self._folders():
-            with stack(folder, self.aws.environ, shown=False) as terraform:
-                if folder.name not in self._initialized:
-                    terraform.init({"use_path_style": "true"})
-                    self._initialized.add(folder.name)
-                yield terraform
+    def written_outputs(self) -> dict[str, Any]:
+        return dict(json.loads((self.command_line.folder / OUTPUTS).read_text()))
 
-    def apply(self) -> None:
-        for terraform in self._each():
-            terraform.apply()
+    def outputs(self) -> dict[str, Any]:
+        """As the verb of that name writes them, out of the state."""
+        (self.command_line.folder / OUTPUTS).unlink()
+        said = ended(self.command_line("outputs"))
+        assert json.loads(said.out) == self.written_outputs()
+        return self.written_outputs()
 
-    def destroy(self) -> None:
-        """What the verb `destroy` does, in its order."""
-
-        def client(service: str) -> Any:
-            return self.aws.client(service, self.environment.region)
-
-        remove_api_keys(self.environment, client)
-        for terraform in self._each(backwards=True):
-            terraform.destroy()
-        remove_what_terraform_leaves(self.environment, client)
+    def destroy(self) -> Said:
+        return ended(self.command_line("destroy"))
 
     def plan(self) -> tuple[bool, dict[str, Any]]:
         """Whether anything would change, and what, over all stacks."""
-        changes, planned = False, []
-        for terraform in self._each():
-            changes |= terraform.plan(out=Path("next.plan"))
-            planned.append(terraform.planned(Path("next.plan")))
-        return changes, {
+        kept = {"TF_CLI_ARGS_plan": f"-out={PLAN}"}
+        said = ended(self.command_line("plan", "--exit-code", environ=kept), NO_CHANGES, CHANGES)
+        planned = [terraform.planned(PLAN) for terraform in self._each()]
+        return said.code == CHANGES, {
             "resource_changes": [one for plan in planned for one in plan.get("resource_changes", ())]
         }
+
+    def _each(self) -> Iterator[Terraform]:
+        """Terraform in each stack of the suffix, as the last verb left it: registry, then platform."""
+        suffix = self.environment.suffix
+        for name in (f"{PROJECT}-registry-{suffix}", f"{PROJECT}-{suffix}"):
+            with stack(self.command_line.stacks / name, self.command_line.environ, shown=False) as terraform:
+                yield terraform
 
     def managed(self) -> list[str]:
         return [address for terraform in self._each() for address in terraform.addresses()]
 
     def everything_written(self) -> str:
         """State and plan as text, to be searched for what must not be there."""
-        return "".join(
-            terraform.state() + json.dumps(terraform.planned(Path("next.plan"))) for terraform in self._each()
-        )
+        return "".join(terraform.state() + json.dumps(terraform.planned(PLAN)) for terraform in self._each())
 
     def with_settings(self, settings: Path) -> Deployment:
-        """The same deployment under another settings folder: synthesized again in place."""
-        self.environment = load(self.environment.name, self.environment.suffix, folder=settings)
-        self.synthesize()
+        """The same deployment under another settings folder."""
+        name, suffix = self.environment.name, self.environment.suffix
+        self.environment = load(name, suffix, folder=settings)
+        self.command_line.settle(settings)
         return self

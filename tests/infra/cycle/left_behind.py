@@ -20,8 +20,7 @@ class LeftBehind(NamedTuple):
 LEFT_BEHIND: Final[tuple[LeftBehind, ...]] = (
     LeftBehind("kms key", "*", "AWS too: pending deletion for seven days, the least that KMS allows"),
     LeftBehind("network acl", "acl-*", "a VPC's default network ACL goes with its VPC; moto keeps it"),
-    LeftBehind("interface", "eni-*", "a NAT gateway's interface goes with it; moto keeps it"),
-    LeftBehind("cluster snapshot", "rds:*", "an automatic snapshot goes with its cluster; moto keeps it"),
+    LeftBehind("interface", "eni-*", "a NAT gateway's and a task's interfaces go with them; moto keeps them"),
     LeftBehind("database parameters", "default.*", "AWS's own group, which moto makes when it is first used"),
     LeftBehind(
         "cluster", "*:cluster/millrace-cluster-*", "AWS too: inactive for a while; moto keeps it for good"

@@ -10,8 +10,8 @@ import importlib
 from typing import Final
 
 SERVICES: Final = (
-    "alarms", "backup", "buckets", "budgets", "cache_groups", "codedeploy", "efs", "elasticache", "kinesis", "quotas",
-    "scaling", "xray", "zones",
+    "alarms", "backup", "buckets", "budgets", "cache_groups", "codedeploy", "databases", "efs", "elasticache",
+    "identity", "kinesis", "quotas", "rotations", "runs", "scaling", "traffic", "xray", "zones",
 )  # fmt: skip
 
 

@@ -1,4 +1,8 @@
-"""S3: who may write access logs. moto knows a policy's statement only with one string for each of its parts."""
+"""S3: who may write access logs, and what a bucket's policy refuses.
+
+moto knows a policy's statement only with one string for each of its parts, and no condition: it would refuse every
+call where plain HTTP is refused. A statement with a condition counts for nothing here; ministack judges those.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 from fnmatch import fnmatchcase
 from typing import Any
 
+from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.s3.models import FakeBucket
 
 
@@ -31,4 +36,16 @@ def may_log(target_bucket: Any, target_prefix: str | None) -> bool:
     return False
 
 
+def permission(self: Any, action: str, resource: str) -> PermissionResult:
+    """What the policy says of an action, as far as it says it without conditions."""
+    if self.policy is None:
+        return PermissionResult.NEUTRAL
+    policy = json.loads(self.policy.decode())
+    policy["Statement"] = [one for one in policy["Statement"] if not one.get("Condition")]
+    if not policy["Statement"]:
+        return PermissionResult.NEUTRAL
+    return IAMPolicy(json.dumps(policy)).is_action_permitted(action, resource)
+
+
+FakeBucket.get_permission = permission  # type: ignore[method-assign]
 FakeBucket._log_permissions_enabled_policy = staticmethod(may_log)  # type: ignore[method-assign]

@@ -335,3 +335,22 @@ def test_a_zone_that_is_made_for_a_network_is_private_to_it(client: Client) -> N
     assert found["HostedZone"]["Id"] == zone["Id"]
     assert found["HostedZone"]["Config"]["PrivateZone"]
     assert found["VPCs"] == [network]
+
+
+def test_automatic_snapshots_go_with_their_cluster_and_one_of_ours_stays(client: Client) -> None:
+    rds = client("rds")
+    rds.create_db_cluster(
+        DBClusterIdentifier="d",
+        Engine="aurora-postgresql",
+        MasterUsername="m",
+        MasterUserPassword="password1",
+    )
+    rds.create_db_cluster_snapshot(DBClusterIdentifier="d", DBClusterSnapshotIdentifier="ours")
+
+    def snapshots() -> list[str]:
+        found = rds.describe_db_cluster_snapshots()["DBClusterSnapshots"]
+        return sorted(one["DBClusterSnapshotIdentifier"].partition(":")[0] for one in found)
+
+    assert snapshots() == ["ours", "rds"]
+    rds.delete_db_cluster(DBClusterIdentifier="d", SkipFinalSnapshot=True)
+    assert snapshots() == ["ours"]

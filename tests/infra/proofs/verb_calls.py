@@ -132,6 +132,9 @@ ASKED: Final[dict[str, tuple[Call, ...]]] = {
         Call("ecs", "delete_task_definitions", arn("ecs", "task-definition/millrace-api-t1:1")),
         Call("resourcegroupstaggingapi", "get_resources"),
         Call("kms", "describe_key", arn("kms", "key/1")),
+        Call("ec2", "describe_nat_gateways"),
+        Call("ecs", "describe_clusters", arn("ecs", "cluster/millrace-cluster-t1")),
+        Call("ecs", "describe_services", _SERVICE),
     ),
     _INFRA + "records_export.py": (
         Call("s3", "list_objects_v2", _ARCHIVE), Call("s3", "head_object", f"{_ARCHIVE}/critical/1"),
