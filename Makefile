@@ -6,8 +6,9 @@ SHELL := /bin/bash
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# As many tests at once as there are cores, at most four: most wait for a server or compute for a while. A file's tests stay together.
-BESIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# One test more at once than there are cores, at most four: most wait for a server. A file's tests stay together.
+BESIDE  = --numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))') --dist loadfile \
+  --no-loadscope-reorder --durations 12
 PYTHON ?= $(shell scripts/find-python)
 CODE   := src tests benchmarks scripts
 
