@@ -64,8 +64,8 @@ SHAPES: Final[dict[str, Shape]] = {
         *(replace(PLANT_100K, name=f"sources-{count}", sources=count) for count in (10, 1_000)),
         *(replace(PLANT_100K, name=f"tags-{count}", tags=count) for count in (1_000, 3_000, 30_000, 100_000)),
         *(
-            replace(PLANT_100K, name=f"rate-{rate // 1_000}k", readings_per_s=rate)
-            for rate in (200_000, 300_000, 400_000, 500_000, 700_000, 800_000, 900_000, 1_000_000, 1_250_000, 1_500_000, 2_000_000)
+            replace(PLANT_100K, name=f"rate-{thousands}k", readings_per_s=1_000 * thousands)
+            for thousands in (200, 300, 400, 500, 700, 800, 900, 1_000, 1_250, 1_500, 2_000)
         ),
     )
 }
