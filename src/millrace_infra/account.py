@@ -15,6 +15,7 @@ from millrace_infra.account_parts import BACKED_UP, SERVICE_LINKED
 from millrace_infra.bucket import Bucket, Keep
 from millrace_infra.ci_access import CiAccess
 from millrace_infra.policy import Statement, document, trust
+from millrace_infra.role_boundary import RoleBoundary
 from millrace_infra.security import Key, Purpose
 from millrace_infra.settings import Environment
 from millrace_infra.stack import Stack, state_bucket
@@ -54,6 +55,7 @@ class Account(Stack):
         self._scanning()
         for noun, (service, _) in SERVICE_LINKED.items():
             IamServiceLinkedRole(self, f"service-linked-{noun}", aws_service_name=service)
+        RoleBoundary(self, "role-boundary", environment=environment)
         CiAccess(self, "ci", environment=environment, bucket=state_bucket(environment))
 
     def _state(self, environment: Environment) -> None:

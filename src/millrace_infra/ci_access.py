@@ -17,7 +17,14 @@ from typing import Final
 from millrace.names import PROJECT
 from millrace_infra.policy import Condition, Statement, document
 from millrace_infra.settings import Environment
-from millrace_infra.terraform import Construct, IamOpenidConnectProvider, IamPolicy, IamRole, IamRolePolicy
+from millrace_infra.terraform import (
+    Construct,
+    IamOpenidConnectProvider,
+    IamPolicy,
+    IamRole,
+    IamRolePolicy,
+    TerraformResourceLifecycle,
+)
 
 AUDIENCE: Final = "sts.amazonaws.com"
 SESSION_S: Final = 7200
@@ -45,11 +52,14 @@ OPENED_TO_PLAN: Final = ("database-master",)
 OPENED_TO_DEPLOY: Final = (*OPENED_TO_PLAN, "database-user", "dashboard-oidc")
 """And those that `preflight` opens, because people fill them. What a rotation fills, nobody here reads."""
 ROLE_ACTIONS: Final = (
-    "iam:CreateRole", "iam:DeleteRole", "iam:GetRole", "iam:UpdateRole", "iam:UpdateRoleDescription",
-    "iam:UpdateAssumeRolePolicy", "iam:TagRole", "iam:UntagRole", "iam:PutRolePolicy", "iam:GetRolePolicy",
-    "iam:DeleteRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies",
+    "iam:DeleteRole", "iam:GetRole", "iam:UpdateRole", "iam:UpdateRoleDescription", "iam:UpdateAssumeRolePolicy",
+    "iam:TagRole", "iam:UntagRole", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies",
     "iam:ListInstanceProfilesForRole", "iam:PassRole",
 )  # fmt: skip
+BOUNDED_ACTIONS: Final = (
+    "iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePolicy", "iam:PutRolePermissionsBoundary",
+)  # fmt: skip
+"""Only on roles with the boundary of `role_boundary`: none that the CI makes may do more than that."""
 
 
 class CiAccess(Construct):
@@ -64,8 +74,10 @@ class CiAccess(Construct):
         if not ci.repository:
             return
         provider = IamOpenidConnectProvider(
-            self, "provider", url=ci.issuer, client_id_list=[AUDIENCE], tags={"Name": f"{PROJECT}-ci"}
-        )
+            self, "provider", url=ci.issuer, client_id_list=[AUDIENCE], tags={"Name": f"{PROJECT}-ci"},
+            # one that was there before us has audiences of others: theirs stay
+            lifecycle=TerraformResourceLifecycle(ignore_changes=["client_id_list", "thumbprint_list"]),
+        )  # fmt: skip
         provider.override_logical_id(
             f"{id}_provider"
         )  # what `bootstrap` adopts has an address to adopt it at
@@ -100,6 +112,9 @@ class CiAccess(Construct):
         here: Condition = {"StringEquals": {"aws:RequestedRegion": self._environment.region}}
         regional = tuple(f"{one}:*" for one in SERVICES if one not in GLOBAL)
         ours = (f"arn:aws:s3:::{PROJECT}-*", f"arn:aws:s3:::{PROJECT}-*/*")
+        roles = (f"arn:aws:iam::{self._account}:role/{PROJECT}-*",)
+        names = self._environment.names
+        bounded: Condition = {"StringEquals": {"iam:PermissionsBoundary": names.role_boundary_arn}}
         return [
             Statement(regional, ("*",), here, reason=WHY_ANY),
             Statement(("route53:*", "budgets:*"), ("*",), reason=WHY_ANY),
@@ -108,7 +123,8 @@ class CiAccess(Construct):
             Statement(
                 ("secretsmanager:RotateSecret", "secretsmanager:CancelRotateSecret"), (self._secret_arn(),)
             ),
-            Statement(ROLE_ACTIONS, (f"arn:aws:iam::{self._account}:role/{PROJECT}-*",)),
+            Statement(ROLE_ACTIONS, roles),
+            Statement(BOUNDED_ACTIONS, roles, bounded),
             *self._preflight(),
         ]
 
@@ -118,6 +134,7 @@ class CiAccess(Construct):
         return [
             Statement(quotas, ("*",), reason="a default of AWS is no resource of the account"),
             Statement(("iam:GetRole",), (f"arn:aws:iam::{self._account}:role/aws-service-role/*",)),
+            Statement(("iam:GetPolicy",), (self._environment.names.role_boundary_arn,)),
         ]
 
     def _reading(self) -> list[Statement]:
@@ -175,7 +192,11 @@ class CiAccess(Construct):
         return [
             Statement(
                 ("iam:*",),
-                (f"{own}:role/{PROJECT}-ci-*", f"{own}:policy/{PROJECT}-ci-*", f"{own}:oidc-provider/*"),
+                (
+                    f"{own}:role/{PROJECT}-ci-*",
+                    f"{own}:policy/{PROJECT}-ci-*",
+                    f"{own}:oidc-provider/*",
+                ),
                 effect="Deny",
             ),
             Statement(

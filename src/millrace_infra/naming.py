@@ -79,6 +79,15 @@ class Names:
         """Unique in the world: buckets."""
         return self._bounded(f"{PROJECT}-{resource}-{self.account_id}-{self.region}-{self.suffix}", kind)
 
+    @property
+    def role_boundary(self) -> str:
+        """The account's, without a suffix: what every role of a suffix has for its boundary."""
+        return self._bounded(f"{PROJECT}-role-boundary-{self.region}", "role")
+
+    @property
+    def role_boundary_arn(self) -> str:
+        return f"arn:aws:iam::{self.account_id}:policy/{self.role_boundary}"
+
     @staticmethod
     def _bounded(name: str, kind: str) -> str:
         if len(name) > LENGTH_MAX[kind]:

@@ -67,7 +67,7 @@ def trust(service: str, *, account_id: str) -> str:
 
 
 class Role(Construct):
-    """A role of ours: `allow` gives it one inline policy per noun."""
+    """A role of a suffix: `allow` gives it one inline policy per noun, the account's boundary limits them all."""
 
     def __init__(
         self, scope: Construct, id: str, *, names: Names, name: str, trust_policy: str, data_class: str = ""
@@ -78,6 +78,7 @@ class Role(Construct):
             "role",
             name=names.in_account(name),
             assume_role_policy=trust_policy,
+            permissions_boundary=names.role_boundary_arn,
             tags={"Name": names.in_account(name)} | ({"data-class": data_class} if data_class else {}),
         )
         self.policies: list[IamRolePolicy] = []

@@ -69,6 +69,7 @@ def examine(account: Account) -> Iterator[Finding]:
         check_secrets,
         check_account_stack,
         check_account_parts,
+        check_role_boundary,
     ):
         try:
             yield from check(account)
@@ -192,6 +193,18 @@ def check_account_parts(account: Account) -> Iterator[Finding]:
             f"account stack: {part}", not missing, f"without {', '.join(missing)}" if missing else "there",
             "make bootstrap, once per account and region",
         )  # fmt: skip
+
+
+def check_role_boundary(account: Account) -> Iterator[Finding]:
+    names, iam = account.environment.names, account.client("iam")
+    try:
+        iam.get_policy(PolicyArn=names.role_boundary_arn)
+        found = "there"
+    except iam.exceptions.NoSuchEntityException:
+        found = f"no policy {names.role_boundary}"
+    yield Finding(
+        "account stack: boundary of roles", found == "there", found, "make bootstrap, once per account and region"
+    )
 
 
 def check_certificate(account: Account) -> Iterator[Finding]:

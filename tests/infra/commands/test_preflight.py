@@ -53,7 +53,9 @@ def test_no_credentials_are_a_finding_and_no_traceback(environment: Environment,
 def test_every_check_of_an_empty_account_says_what_to_do(environment: Environment, client: Clients) -> None:
     found = list(examine(Account(environment, client)))
     missing = [one for one in found if not one.ok]
-    assert {one.name for one in missing} >= {"state bucket", "certificate", "account stack: state key"}
+    assert {one.name for one in missing} >= {
+        "state bucket", "certificate", "account stack: state key", "account stack: boundary of roles",
+    }  # fmt: skip
     assert all(one.advice for one in missing)
 
 

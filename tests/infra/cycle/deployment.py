@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from millrace.names import DATABASE_MASTER, PROJECT
 from millrace_infra.account_parts import BACKED_UP, SERVICE_LINKED
+from millrace_infra.policy import Statement, document
 from millrace_infra.settings import Environment, load
 from millrace_infra.terraform_run import CHANGES, NO_CHANGES, Terraform, stack
 from millrace_infra.workspace import OUTPUTS
@@ -87,9 +88,17 @@ class Aws:
             key = kms.create_key()["KeyMetadata"]["KeyId"]
             kms.create_alias(AliasName=f"alias/{PROJECT}-state", TargetKeyId=key)
         self.account_stack(region)
+        _role_boundary(self.client("iam", region), environment)
         manager = self.client("secretsmanager", region)
         for name, value in secrets.items():
             manager.create_secret(Name=name, SecretString=value)
+
+
+def _role_boundary(iam: Any, environment: Environment) -> None:
+    """moto holds no role to its boundary: that there is one is all that is asked."""
+    bound = document(Statement(("xray:*",), ("*",), reason="any will do"))
+    with suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_policy(PolicyName=environment.names.role_boundary, PolicyDocument=bound)
 
 
 def _service_role(iam: Any, service: str, name: str) -> None:

@@ -112,6 +112,11 @@ def test_only_a_job_of_our_repository_that_was_let_through_takes_a_role(
 
 
 @pytest.mark.requirement("S-25")
+def test_a_provider_that_was_there_keeps_the_audiences_of_others(account: Program) -> None:
+    assert "client_id_list" in account.at("ci/provider")["lifecycle"]["ignore_changes"]
+
+
+@pytest.mark.requirement("S-25")
 def test_the_boundary_keeps_the_ci_from_the_account_s_own_things(account: Program) -> None:
     denied = [s for s in account.at("ci/boundary").statements() if s["Effect"] == "Deny"]
     actions = {action for statement in denied for action in statement["Action"]}

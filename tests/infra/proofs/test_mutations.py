@@ -19,6 +19,7 @@ from tests.infra.proofs import (
     test_names,
     test_privilege,
     test_program,
+    test_role_boundary,
     test_secrets,
     test_starting,
     test_stopping,
@@ -28,8 +29,9 @@ from tests.infra.proofs import (
 from tests.infra.proofs.conftest import Stacks
 from tests.infra.stores import test_archive
 
-n, t, d, e, h, p, s, a = (
+n, t, d, e, h, p, s, a, b = (
     test_names, test_tags, test_destroyable, test_encryption, test_transport, test_privilege, test_secrets, test_account,
+    test_role_boundary,
 )  # fmt: skip
 ANYONE = {
     "Effect": "Allow",
@@ -115,6 +117,9 @@ BROKEN: list[tuple[str, str, Change, Callable[..., None]]] = [
     ("platform", WHOLE, lambda j: j["variable"].update(database_password={}), s.test_no_variable_and_no_output_is_a_secret),
     ("platform", WHOLE, lambda j: j["output"].update(api_token={}), s.test_no_variable_and_no_output_is_a_secret),
     *(("platform", WHOLE, also(kind, {}), a.test_a_suffix_s_stack_holds_nothing_of_the_account_s) for kind in a.ONCE),
+    ("platform", "worker/task/task-role/role", drop("permissions_boundary"), b.test_every_role_of_a_suffix_has_the_account_s_boundary),
+    ("platform", "worker/task/task-role/role", put("permissions_boundary", "arn:aws:iam::aws:policy/AdministratorAccess"), b.test_every_role_of_a_suffix_has_the_account_s_boundary),
+    ("account", "ci/provider", put("lifecycle.ignore_changes", ["thumbprint_list"]), a.test_a_provider_that_was_there_keeps_the_audiences_of_others),
     ("account", "ci/boundary", policy(lambda found: found.pop(-1)), a.test_the_boundary_keeps_the_ci_from_the_account_s_own_things),
     ("account", "ci/plan-policy", policy(lambda found: found[0]["Action"].append("kinesis:PutRecord")), a.test_what_plans_changes_nothing_but_the_state_s_lock),
     ("account", "traces", put("type", "NONE"), a.test_traces_are_under_a_key_and_the_gateway_may_log),

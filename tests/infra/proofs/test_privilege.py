@@ -35,11 +35,12 @@ ANY_RESOURCE = {
     "gateway-logs-policy": "API Gateway names its log groups itself, and refuses a role that holds less",
     # the CI's roles: what a deployment makes has its ids after it; region and boundary limit them
     "ci/boundary": "an upper bound grants nothing by itself",
+    "role-boundary/policy": "an upper bound grants nothing by itself",
     "ci/deploy-policy": "what a deployment makes has its ids after it",
     "ci/plan-policy": "reading calls only",
 }
 """Construct path of a role's policy -> why AWS forces the resource `*`. A row that nothing needs is an error."""
-WHOLE_SERVICES = {"ci/boundary", "ci/deploy-policy"}
+WHOLE_SERVICES = {"ci/boundary", "ci/deploy-policy", "role-boundary/policy"}
 """Policies that may name all actions of a service: what makes and destroys every kind of resource."""
 NOT_GRANTS = ("aws_kms_key", "aws_vpc_endpoint")
 """In a key's policy `*` is the key itself. An end point's policy narrows what roles may, and grants nothing."""

@@ -83,6 +83,7 @@ ASKED: Final[dict[str, tuple[Call, ...]]] = {
         *(Call("secretsmanager", "get_secret_value", secret(name))
           for name in ("database-master", "database-user", "dashboard-oidc")),
         Call("kms", "list_aliases"),
+        Call("iam", "get_policy", f"arn:aws:iam::{ACCOUNT}:policy/millrace-role-boundary-{REGION}"),
         Call("apigateway", "get_account", f"{GATEWAY}/account"),
         Call("resourcegroupstaggingapi", "get_resources"),
     ),
