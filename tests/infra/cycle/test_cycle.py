@@ -1,4 +1,7 @@
-"""The life of an environment, verb by verb: what the emulator can show of it."""
+"""The life of an environment, verb by verb: what the emulator can show of it.
+
+All that asks for `cycle` stands in this file: the tests of one file run in one process, which lives it once.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import re
 import pytest
 
 from millrace_infra.account import adoptable
-from tests.infra.cycle import forgotten, left_behind
-from tests.infra.cycle.conftest import Cycle
+from tests.infra.conftest import Synthesize
+from tests.infra.cycle import forgotten, left_behind, left_out
+from tests.infra.cycle.conftest import SUFFIX, Cycle
 from tests.infra.cycle.deployment import Aws, secrets_of
 from tests.infra.cycle.differences import Difference
 
@@ -64,6 +68,14 @@ def test_deployed_names_the_commit_and_the_images_that_a_roll_back_needs(cycle: 
 def test_a_second_plan_changes_nothing_but_what_the_emulator_forgets(cycle: Cycle) -> None:
     assert cycle.managed
     assert forgotten.unexplained(cycle.differences) == []
+
+
+def test_all_of_the_program_but_what_is_left_out_is_applied(cycle: Cycle, synthesize: Synthesize) -> None:
+    """Held against the program of the settings as they are written."""
+    stacks = synthesize(cycle.deployment.environment.name, SUFFIX)
+    ours = [one for name, one in stacks.items() if name != "millrace-account"]
+    program = {resource.address for stack in ours for resource in stack}
+    assert left_out.unexplained(program, cycle.managed) == []
 
 
 def test_what_the_emulator_is_said_to_forget_it_still_forgets(cycle: Cycle) -> None:

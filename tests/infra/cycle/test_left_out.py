@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import yaml
 
-from tests.infra.conftest import ENVIRONMENTS, FOLDER, Synthesize
-from tests.infra.cycle.conftest import SUFFIX, Cycle
-from tests.infra.cycle.left_out import EXCHANGED, LEFT_OUT, changed, unexplained
+from tests.infra.conftest import ENVIRONMENTS, FOLDER
+from tests.infra.cycle.left_out import EXCHANGED, LEFT_OUT, changed
 
 PAGE = Path(__file__).parents[3] / "docs" / "emulators.md"
 
@@ -21,15 +19,6 @@ def test_no_setting_is_taken_out_or_exchanged_without_a_row(settings: Path) -> N
         as_applied = yaml.safe_load((settings / f"{name}.yaml").read_text())
         found |= set(changed(as_written, as_applied))
     assert found == {row.setting for row in LEFT_OUT} | set(EXCHANGED)
-
-
-@pytest.mark.timeout(1500)
-def test_all_else_of_the_program_is_applied(cycle: Cycle, synthesize: Synthesize) -> None:
-    """Held against the program of the settings as they are written."""
-    stacks = synthesize(cycle.deployment.environment.name, SUFFIX)
-    ours = [one for name, one in stacks.items() if name != "millrace-account"]
-    program = {resource.address for stack in ours for resource in stack}
-    assert unexplained(program, cycle.managed) == []
 
 
 def test_the_page_on_emulators_names_what_is_left_out() -> None:
