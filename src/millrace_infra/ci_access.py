@@ -129,11 +129,12 @@ class CiAccess(Construct):
         ]
 
     def _preflight(self) -> list[Statement]:
-        """What is asked before anything is made, beyond the services themselves."""
+        """What is asked before anything is made and after all is destroyed, beyond the services themselves."""
         quotas = ("servicequotas:GetServiceQuota", "servicequotas:GetAWSDefaultServiceQuota")
         return [
             Statement(quotas, ("*",), reason="a default of AWS is no resource of the account"),
             Statement(("iam:GetRole",), (f"arn:aws:iam::{self._account}:role/aws-service-role/*",)),
+            Statement(("iam:ListRoles",), ("*",), reason="knows no resource; destroy ends with a look for ours"),
             Statement(("iam:GetPolicy",), (self._environment.names.role_boundary_arn,)),
         ]
 

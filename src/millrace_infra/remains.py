@@ -98,15 +98,25 @@ def _family(arn: str) -> str:
 
 
 def remaining(environment: Environment, client: Callable[[str], Any]) -> list[Left]:
-    """Everything that still carries this suffix's tags in this region."""
+    """Everything that still carries this suffix's tags in this region, and its roles."""
     filters = [
         {"Key": "project", "Values": [PROJECT]},
         {"Key": "suffix", "Values": [environment.suffix]},
         {"Key": "environment", "Values": [environment.name]},
     ]
     pages = client("resourcegroupstaggingapi").get_paginator("get_resources").paginate(TagFilters=filters)
-    arns = sorted(one["ResourceARN"] for page in pages for one in page["ResourceTagMappingList"])
+    tagged = [one["ResourceARN"] for page in pages for one in page["ResourceTagMappingList"]]
+    arns = sorted({*tagged, *_roles(environment, client("iam"))})
     return [Left(arn, _until(arn, client)) for arn in arns if not _is_gone(arn, client)]
+
+
+def _roles(environment: Environment, iam: Any) -> Iterator[str]:
+    """AWS's list of tagged things has none of IAM's. The end of a role's name is whole: a suffix is one word."""
+    end = f"-{environment.region}-{environment.suffix}"
+    for page in iam.get_paginator("list_roles").paginate():
+        for role in page["Roles"]:
+            if role["RoleName"].startswith(f"{PROJECT}-") and role["RoleName"].endswith(end):
+                yield role["Arn"]
 
 
 def _is_gone(arn: str, client: Callable[[str], Any]) -> bool:

@@ -115,6 +115,19 @@ def test_what_is_left_is_named_and_a_key_with_the_day_on_which_it_goes(
     assert left["forgotten"] == ""
 
 
+def test_a_role_that_is_left_is_named_and_a_neighbours_is_not(environment: Environment, client: Clients) -> None:
+    iam = client("iam")
+    ours, theirs = (dataclasses.replace(environment, suffix=suffix) for suffix in ("roles", "r2"))
+    names = [*(one.names.in_account("api-task") for one in (ours, theirs)), "their-roles"]
+    for name in names:
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")
+    try:
+        assert [one.arn.rpartition("/")[2] for one in remaining(ours, client)] == [names[0]]
+    finally:
+        for name in names:
+            iam.delete_role(RoleName=name)
+
+
 def test_what_its_own_service_calls_deleted_is_not_left(environment: Environment, client: Clients) -> None:
     """AWS lists it by its tags for an hour and longer; what lives is named."""
     ec2, ecs = client("ec2"), client("ecs")
@@ -157,7 +170,9 @@ def test_what_aws_still_lists_a_while_is_not_said_to_be_left(
         def get_paginator(self, _: str) -> Tagged:
             return self
 
-        def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        def paginate(self, **asked: Any) -> list[dict[str, Any]]:
+            if not asked:
+                return [{"Roles": []}]
             self.seen += 1
             there = self.seen <= gone_after
             return [{"ResourceTagMappingList": [{"ResourceARN": "arn:aws:sqs:r:1:late"}] * there}]

@@ -132,6 +132,7 @@ ASKED: Final[dict[str, tuple[Call, ...]]] = {
         Call("ecs", "deregister_task_definition"),
         Call("ecs", "delete_task_definitions", arn("ecs", "task-definition/millrace-api-t1:1")),
         Call("resourcegroupstaggingapi", "get_resources"),
+        Call("iam", "list_roles"),
         Call("kms", "describe_key", arn("kms", "key/1")),
         Call("ec2", "describe_nat_gateways"),
         Call("ecs", "describe_clusters", arn("ecs", "cluster/millrace-cluster-t1")),
