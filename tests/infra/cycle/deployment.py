@@ -184,7 +184,10 @@ class Deployment:
         return self.written_outputs()
 
     def destroy(self) -> Said:
-        return ended(self.command_line("destroy"))
+        """An environment of records goes by a person's word alone; there is no copy of what the emulator holds."""
+        records = self.environment.settings.profile == "records"
+        said_so = ("--abandon-records", "--confirm", self.environment.suffix) if records else ()
+        return ended(self.command_line("destroy", *said_so))
 
     def plan(self) -> tuple[bool, dict[str, Any]]:
         """Whether anything would change, and what, over all stacks."""
