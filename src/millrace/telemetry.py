@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
@@ -24,9 +24,6 @@ from prometheus_client.registry import REGISTRY
 from millrace import tracing
 from millrace.batch import Output, Reason
 from millrace.lossy_output import LossyOutput
-
-if TYPE_CHECKING:
-    pass
 
 METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client at its import
 

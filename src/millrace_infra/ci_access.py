@@ -193,11 +193,7 @@ class CiAccess(Construct):
         return [
             Statement(
                 ("iam:*",),
-                (
-                    f"{own}:role/{PROJECT}-ci-*",
-                    f"{own}:policy/{PROJECT}-ci-*",
-                    f"{own}:oidc-provider/*",
-                ),
+                (f"{own}:role/{PROJECT}-ci-*", f"{own}:policy/{PROJECT}-ci-*", f"{own}:oidc-provider/*"),
                 effect="Deny",
             ),
             Statement(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from millrace.errors import MillraceError
+from millrace_infra.workspace import output_of
 
 POLL_S: Final = 5.0
 ROTATION_S_MAX: Final = 300.0
@@ -35,11 +36,7 @@ class FirstRotation:
     sleep: Callable[[float], None] = time.sleep
 
     def output(self, name: str) -> Any:
-        if name not in self.outputs:
-            raise RotationFailed(
-                f"the platform has no output {name}: it was made by another version, deploy it again"
-            )
-        return self.outputs[name]
+        return output_of(self.outputs, name, RotationFailed)
 
     def run(self) -> None:
         """Rotate what was not rotated since the database was made, one after the other; safe to repeat."""

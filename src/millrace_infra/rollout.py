@@ -14,6 +14,7 @@ from typing import Any, Final
 from millrace.errors import MillraceError
 from millrace.names import SERVICE_API, SERVICE_DASHBOARD, SERVICE_WORKER
 from millrace_infra.traffic_shift import TrafficShift
+from millrace_infra.workspace import output_of
 
 BLUE_GREEN: Final = (SERVICE_API, SERVICE_DASHBOARD)
 ROLLING: Final = (SERVICE_WORKER,)
@@ -50,11 +51,7 @@ class Rollout:
     patience: Patience = field(default_factory=Patience)
 
     def output(self, name: str) -> Any:
-        if name not in self.outputs:
-            raise RolloutFailed(
-                f"the platform has no output {name}: it was made by another version, deploy it again"
-            )
-        return self.outputs[name]
+        return output_of(self.outputs, name, RolloutFailed)
 
     def migrate(self) -> None:
         """Run the migration task once, and wait for it: traffic moves to nothing that lacks its tables."""

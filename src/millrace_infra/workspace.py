@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from millrace.errors import MillraceError
 from millrace.names import PROJECT
 from millrace_infra.engine import need_node
 from millrace_infra.settings import Environment
@@ -86,6 +87,13 @@ def account_workspace(environment: Environment) -> Workspace:
     terraform()
     account = environment.settings.account_id
     return Workspace(environment, FOLDER / f"{ACCOUNT}-{account}-{environment.region}")
+
+
+def output_of(outputs: Mapping[str, Any], name: str, failed: type[MillraceError]) -> Any:
+    """One of them; `failed` where the platform has none of that name."""
+    if name not in outputs:
+        raise failed(f"the platform has no output {name}: it was made by another version, deploy it again")
+    return outputs[name]
 
 
 def write_outputs(outputs: Mapping[str, object], file: Path = OUTPUTS) -> Path:
