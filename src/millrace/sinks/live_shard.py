@@ -10,8 +10,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
+from typing import Any
 
 from millrace.batch import Output, Rows, TagInfo
 from millrace.schema.ids import detector_name, event_id
@@ -104,49 +103,53 @@ class LiveShard:
             quality,
             late,
             list(output.tags),
-            [self._anomaly(row, detectors) for row in output.anomalies],
-            [self._alarm(row, rules) for row in output.alarms],
+            [self._anomaly(row, detectors) for row in output.anomalies.tolist()],
+            [self._alarm(row, rules) for row in output.alarms.tolist()],
         )
         self.previous = output.position
         return blob
 
-    def _anomaly(self, row: np.void, detectors: tuple[str, ...]) -> AnomalyEvent:
-        path, source = self._concerned(row)
-        detector, start_us = detector_name(detectors, int(row["detector"])), int(row["start_us"])
+    def _anomaly(self, row: tuple[Any, ...], detectors: tuple[str, ...]) -> AnomalyEvent:
+        """A row of batch.ANOMALY, as Python's own values."""
+        slot, number, detector, kind, start_us, end_us, score, value, expected = row
+        path, source = self._concerned(slot, number)
+        name = detector_name(detectors, detector)
         return AnomalyEvent(
-            id=str(event_id(path, source, detector, start_us)),
+            id=str(event_id(path, source, name, start_us)),
             path=path,
             source=source,
-            detector=detector,
-            kind=int(row["kind"]),
+            detector=name,
+            kind=kind,
             start_us=start_us,
-            end_us=int(row["end_us"]),
-            score=float(row["score"]),
-            value=_finite(row["value"]),
-            expected=_finite(row["expected"]),
+            end_us=end_us,
+            score=score,
+            value=_finite(value),
+            expected=_finite(expected),
         )
 
-    def _alarm(self, row: np.void, rules: tuple[str, ...]) -> AlarmEvent:
-        path, source = self._concerned(row)
-        rule, start_us = detector_name(rules, int(row["rule"])), int(row["start_us"])
+    def _alarm(self, row: tuple[Any, ...], rules: tuple[str, ...]) -> AlarmEvent:
+        """A row of batch.ALARM, as Python's own values."""
+        slot, number, rule, kind, start_us, ts_us, value, limit = row
+        path, source = self._concerned(slot, number)
+        name = detector_name(rules, rule)
         return AlarmEvent(
-            id=str(event_id(path, source, rule, start_us)),
+            id=str(event_id(path, source, name, start_us)),
             path=path,
             source=source,
-            rule=rule,
-            kind=int(row["kind"]),
+            rule=name,
+            kind=kind,
             start_us=start_us,
-            ts_us=int(row["ts_us"]),
-            value=_finite(row["value"]),
-            limit=_finite(row["limit"]),
+            ts_us=ts_us,
+            value=_finite(value),
+            limit=_finite(limit),
         )
 
-    def _concerned(self, row: np.void) -> tuple[str, str]:
-        """(path, source) that a row speaks of; the path is empty for a whole source."""
-        tag = self.tags.get(int(row["slot"]))
+    def _concerned(self, slot: int, number: int) -> tuple[str, str]:
+        """(path, source) that an event speaks of; the path is empty for a whole source."""
+        tag = self.tags.get(slot)
         if tag is not None:
             return tag.path, tag.source
-        return "", self.sources.get(int(row["source"]), "unknown")
+        return "", self.sources.get(number, "unknown")
 
     def take(self, seed: Seed) -> None:
         """Everything that the owner's state says; all of it is to be published."""
@@ -200,4 +203,4 @@ class LiveShard:
 
 def _finite(value: float) -> float | None:
     """JSON and MessagePack readers know no NaN."""
-    return float(value) if math.isfinite(value) else None
+    return value if math.isfinite(value) else None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from millrace.accounting import tag_hash
-from millrace.batch import I32, U8, Rows, TagInfo
+from millrace.batch import I32, U8, TagInfo
 from millrace.errors import MillraceError
 from millrace.schema.text import storable
 from millrace.sinks.postgres.connection import Cursor
@@ -127,12 +127,11 @@ class Directory:
         critical: U8 = self.critical[slots]
         return critical
 
-    def subject(self, row: Rows) -> tuple[int | None, str, str]:
-        """(tag id, path, source) of an anomaly or alarm row; (None, "", source) when it is a whole
-        source's."""
-        slot = int(row["slot"])
+    def subject(self, slot: int, source: int) -> tuple[int | None, str, str]:
+        """(tag id, path, source) of an anomaly or alarm of a slot; (None, "", source) when it is a whole source's
+        (slot -1)."""
         if slot < 0:
-            return None, "", self.sources[int(row["source"])]
+            return None, "", self.sources[source]
         tag = self.tags[slot]
         return int(self.tag_id[slot]), tag.path, tag.source
 
