@@ -212,6 +212,23 @@ def test_an_anomaly_and_an_alarm_are_one_row_each_however_often_they_are_told(
     assert query("SELECT event, ts_us FROM alarm_event ORDER BY ts_us") == [("raised", 30), ("returned", 40)]
 
 
+@pytest.mark.parametrize("slots", [[-1], [-1, 0], [0, -1, -1]])
+def test_anomalies_of_a_whole_source_and_of_a_tag_go_together(
+    sink: PostgresSink, owners: Owners, clock: HandClock, plant: Any, query: Query, slots: list[int]
+) -> None:
+    opened(sink, owners)
+    made = plant()
+    output = made.output(spread(clock, 9, MINUTE_US))
+    output.anomalies = np.zeros(len(slots), batch.ANOMALY)
+    output.anomalies["slot"], output.anomalies["start_us"] = slots, range(len(slots))
+    output.anomalies["score"], output.anomalies["expected"] = np.inf, np.nan
+    sink.write([output])
+    ids = dict(query("SELECT path, id FROM tag"))
+    found = query("SELECT tag_id, source, score, expected::text FROM anomaly ORDER BY start_us")
+    tag_id = ids[made.infos[0].path]
+    assert found == [(None if slot < 0 else tag_id, "gateway-0-a", np.inf, "NaN") for slot in slots]
+
+
 @pytest.mark.requirement("B-02")
 def test_rejects_beyond_the_minutes_bound_are_counted_but_not_kept(
     url: str, owners: Owners, clock: HandClock, plant: Any, query: Query
@@ -312,8 +329,11 @@ def test_positions_of_sixty_digits_are_kept_exactly(
 ) -> None:
     opened(sink, owners)
     made = plant(position=10**59 + 7)
-    sink.write([made.output(spread(clock, 9, MINUTE_US))])
+    output = full(made.output(spread(clock, 9, MINUTE_US)), clock)
+    output.rejects = [replace(output.rejects[0], position=position) for position in (1, 10**59 + 8, 10**20)]
+    sink.write([output])
     assert owners.shards()[0].positions.applied == 10**59 + 8
+    assert query("SELECT position FROM reject ORDER BY id") == [(1,), (10**59 + 8,), (10**20,)]
 
 
 @pytest.mark.requirement("S-19")

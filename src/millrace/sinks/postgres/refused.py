@@ -82,7 +82,7 @@ def _is_taken(cursor: Cursor, rows: Rows, trials: Iterator[int]) -> bool:
         )
     try:
         with cursor.connection.transaction(force_rollback=True):
-            copy(cursor, names.TABLE_READING, READING, rows)
+            copy(cursor, names.TABLE_READING, READING, [rows])
     except psycopg.Error as error:
         if not is_refusal(error):
             raise

@@ -7,7 +7,7 @@ knows which: a window newer than the newest one that it wrote for the tag. Measu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -57,6 +57,8 @@ ON CONFLICT (tag_id, window_us) DO UPDATE SET
     uncertain = r.uncertain + excluded.uncertain, bad = r.bad + excluded.bad
 """
 
+ROWS_PER_PIECE: Final = 1_024
+
 AHEAD_US: Final = 60 * SECOND_US
 """How far ahead of our time a window in the tables can lie: well beyond what `validate` lets through."""
 
@@ -100,10 +102,12 @@ class RollupWriter:
     def _write_level(self, cursor: Cursor, level: int, merged: Rows, tag_id: I64) -> None:
         table = ROLLUP_TABLE[level]
         is_new = self._is_new(level, merged, tag_id)
-        if is_new.any():
-            copy(cursor, table, ROLLUP, _rows(merged[is_new], tag_id[is_new]))
-        if not is_new.all():
-            copy(cursor, f"staging_{table}", ROLLUP, _rows(merged[~is_new], tag_id[~is_new]))
+        if is_new.all():
+            copy(cursor, table, ROLLUP, _pieces(merged, tag_id))
+        else:
+            if is_new.any():
+                copy(cursor, table, ROLLUP, _pieces(merged[is_new], tag_id[is_new]))
+            copy(cursor, f"staging_{table}", ROLLUP, _pieces(merged[~is_new], tag_id[~is_new]))
             cursor.execute(MERGE_ROLLUP.format(table=table).encode())
         # Sorted by tag and window: the last row of a tag is its newest window.
         last = np.append(tag_id[1:] != tag_id[:-1], True)
@@ -121,6 +125,12 @@ class RollupWriter:
             merged["first"]
         )
         return is_new
+
+
+def _pieces(merged: Rows, tag_id: I64) -> Iterator[Rows]:
+    """Rows as the table takes them, some at a time."""
+    for begin in range(0, len(merged), ROWS_PER_PIECE):
+        yield _rows(merged[begin : begin + ROWS_PER_PIECE], tag_id[begin : begin + ROWS_PER_PIECE])
 
 
 def _rows(merged: Rows, tag_id: I64) -> Rows:
