@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from millrace.batch import I32, READING, Output, Reject, Rows, TagInfo
+from millrace.batch import I32, Output, Reject, Rows, TagInfo
 from millrace.errors import MillraceError
 from millrace.sinks.manifest import Segment
 
@@ -57,7 +57,7 @@ class TagTable:
 
 @dataclass(slots=True)
 class Part:
-    """Readings between two positions, as they came: `rows` (READING, n) and their `tag` numbers (n,)."""
+    """Readings between two positions, as they came: of each output the `rows` (READING, n) and `tag` numbers (n,)."""
 
     first_position: int
     last_position: int
@@ -84,12 +84,6 @@ class Part:
             self.row_count += len(output.readings)
         self.rejects.extend(output.rejects)
         self.traces.extend(output.traces)
-
-    def readings(self) -> tuple[I32, Rows]:
-        """Tag numbers and rows, in order of arrival."""
-        if not self.rows:
-            return np.zeros(0, np.int32), np.zeros(0, READING)
-        return np.concatenate(self.tag), np.concatenate(self.rows)
 
 
 @dataclass(slots=True)

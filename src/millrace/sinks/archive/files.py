@@ -32,8 +32,7 @@ class SegmentFiles:
         return files
 
     def _write_readings(self, shard: int, epoch: int, tags: list[tuple[str, str]], part: Part) -> Segment:
-        tag, rows = part.readings()
-        readings, hashes = sort_readings(tag, tags, rows)
+        readings, hashes = sort_readings(tags, list(zip(part.tag, part.rows, strict=True)))
         counts = count_hours(readings.sources, readings.starts, readings.ts_us, hashes)
         first, last = part.first_position, part.last_position
         name = relative_name("seg", shard, epoch, first, last, part.time_us)
