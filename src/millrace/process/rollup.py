@@ -326,7 +326,7 @@ class Rollup:
         if self._held < 2:
             return
         rows = self._waiting[: self._held]
-        rows = rows[np.lexsort((rows["slot"], rows["window_us"], rows["level"]))]
+        rows = rows.take(np.lexsort((rows["slot"], rows["window_us"], rows["level"])))  # indexing: 25 times as long
         self._held = int(_fold(rows))
         self._waiting[: self._held] = rows[: self._held]
 
@@ -340,7 +340,7 @@ class Rollup:
         for level in range(_LEVELS):
             begin, end = int(ends[level]), int(ends[level + 1])
             goes[begin : begin + self._share(level, end - begin)] = True
-        leaving, staying = rows[goes], rows[~goes]
+        leaving, staying = rows.compress(goes), rows.compress(~goes)
         self._held = len(staying)
         self._waiting[: self._held] = staying
         return leaving

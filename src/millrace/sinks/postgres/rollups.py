@@ -90,7 +90,7 @@ class RollupWriter:
         for level in ROLLUP_TABLE:
             chosen = rows["level"] == level
             if chosen.any():
-                self._write_level(cursor, level, *merge_rollups(rows[chosen], ids[chosen].astype(np.int64)))
+                self._write_level(cursor, level, *merge_rollups(rows.compress(chosen), ids[chosen].astype(np.int64)))
 
     def keep_proposed(self) -> None:
         """The transaction is committed: its windows are known now."""
@@ -106,8 +106,8 @@ class RollupWriter:
             copy(cursor, table, ROLLUP, _pieces(merged, tag_id))
         else:
             if is_new.any():
-                copy(cursor, table, ROLLUP, _pieces(merged[is_new], tag_id[is_new]))
-            copy(cursor, f"staging_{table}", ROLLUP, _pieces(merged[~is_new], tag_id[~is_new]))
+                copy(cursor, table, ROLLUP, _pieces(merged.compress(is_new), tag_id[is_new]))
+            copy(cursor, f"staging_{table}", ROLLUP, _pieces(merged.compress(~is_new), tag_id[~is_new]))
             cursor.execute(MERGE_ROLLUP.format(table=table).encode())
         # Sorted by tag and window: the last row of a tag is its newest window.
         last = np.append(tag_id[1:] != tag_id[:-1], True)

@@ -102,7 +102,7 @@ def _owed_rollups(rollups: Rows, floor: Floor) -> Rows:
         return rollups
     floors = np.array([floor.of_level(level) for level in range(len(LEVEL_US))], np.int64)
     kept = rollups["window_us"] >= floors[rollups["level"]]
-    return rollups if kept.all() else rollups[kept]
+    return rollups if kept.all() else rollups.compress(kept)
 
 
 def copy_readings(cursor: Cursor, parts: Sequence[Part], directories: Mapping[int, Directory]) -> int:
