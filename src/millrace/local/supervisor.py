@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, replace
 from types import FrameType
 
 from millrace import telemetry
+from millrace.assets.followed_file import follow
 from millrace.assets.load import load as load_model
-from millrace.assets.publish import publish
+from millrace.assets.tag import AssetModel
 from millrace.errors import DataFolderError, MillraceError
 from millrace.identity import claim
 from millrace.local import endpoints as endpoints_file
@@ -32,6 +33,7 @@ from millrace.local.processes import SIMULATOR, Role, child_of, environment, met
 from millrace.local.servers import Servers
 from millrace.local.status import StatsPoller, StatusLine
 from millrace.names import SERVICE_API, SERVICE_DASHBOARD, SERVICE_WORKER
+from millrace.process.detect.table import DETECTOR_NAMES
 from millrace.schema import migrate
 from millrace.settings import Settings
 from millrace.shard_keeper import check_span
@@ -68,6 +70,7 @@ class Supervisor:
         self._line = line or StatusLine()
         self._stop = threading.Event()
         self._watched: list[Watched] = []
+        self._model: AssetModel | None = None
 
     def run(self) -> int:
         """Until it is told to stop; the exit code. MillraceError when it cannot start or a child is
@@ -87,6 +90,7 @@ class Supervisor:
         for name in end_stale(folder.path):
             self._line.say(f"ended {name}, left over from a killed run")
         ports.require_free(self._settings)
+        self._model = self._model_of_file()
         telemetry.clear_metrics_folder(metrics_folder(folder.path))
         self._line.say(f"starting on {folder.path} …")
         servers = Servers(folder, self._settings)
@@ -179,7 +183,7 @@ class Supervisor:
                     f"with:\n{self._ends()}"
                 )
             time.sleep(WATCH_PACE_S)
-        self._put_model_in_force(endpoints)
+        self._put_model_in_force(endpoints, folder)
         folder.announce(endpoints.dashboard_url or endpoints.api_url)
         self._write_pids(endpoints)
         self._wait_page(endpoints)
@@ -206,20 +210,24 @@ class Supervisor:
         )
         return bool(endpoints.dashboard_url) and any(running)
 
-    def _put_model_in_force(self, endpoints: Endpoints) -> None:
-        """The asset model that the settings name; the same one as last time changes nothing."""
+    def _model_of_file(self) -> AssetModel | None:
+        """The asset model that the settings name; a mistake in it is told before anything starts."""
         file = self._settings.asset_model
-        if file is None or self._stop.is_set():
+        return None if file is None else load_model(file, detectors=DETECTOR_NAMES)
+
+    def _put_model_in_force(self, endpoints: Endpoints, folder: DataFolder) -> None:
+        """What changed in the file since a start last did this."""
+        file, model = self._settings.asset_model, self._model
+        if file is None or model is None or self._stop.is_set():
             return
-        model = load_model(file)
         stream = ValkeyStream(
             endpoints.stream_url, shard_count=endpoints.shards, bytes_max=self._settings.stream_bytes_max
         )
         try:
-            number = publish(endpoints.postgres_url, stream, model, made_by=str(file))
+            followed = follow(endpoints.postgres_url, stream, folder.path, file, model)
         finally:
             stream.close()
-        self._line.say(f"asset model {file}: {len(model.tags)} tags, in force as change {number}")
+        self._line.say(f"asset model {file}: {followed.text}")
 
     def _say_where(self, endpoints: Endpoints) -> None:
         if endpoints.dashboard_url and not any(watched.given_up for watched in self._watched):
