@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import FrameType
 
 from millrace import telemetry
@@ -26,7 +27,8 @@ from millrace.identity import claim
 from millrace.local import endpoints as endpoints_file
 from millrace.local import ports, ready
 from millrace.local.child import Child, end_stale
-from millrace.local.deaths import DEATHS_MAX, Deaths
+from millrace.local.deadly_record import died_of_record
+from millrace.local.deaths import Deaths
 from millrace.local.endpoints import Endpoints
 from millrace.local.folder import FREE_AT_START_BYTES, DataFolder
 from millrace.local.processes import SIMULATOR, Role, child_of, environment, metrics_folder, roles
@@ -59,6 +61,10 @@ class Watched:
     given_up: bool = False
     answers: Callable[[], bool] | None = None  # of a server: whether it is back
     recovering: bool = False  # a server that was started again and does not answer yet
+    started_s: float = field(default_factory=time.monotonic)
+    of_record: Callable[[float], bool] | None = (
+        None  # of a worker: whether a life that long ended in a record
+    )
 
 
 class Supervisor:
@@ -164,11 +170,14 @@ class Supervisor:
     def _start_processes(self, folder: DataFolder, endpoints: Endpoints) -> None:
         environ = environment(self._settings, endpoints, os.environ)
         for role in roles(self._settings, endpoints.shards, simulate=self._simulate):
-            self._start(role, child_of(role, folder.path, environ))
+            self._start(role, child_of(role, folder.path, environ), endpoints)
 
-    def _start(self, role: Role, child: Child) -> None:
+    def _start(self, role: Role, child: Child, endpoints: Endpoints) -> None:
         child.start()
-        self._watched.append(Watched(child, child.start, role.optional))
+        of_record = partial(died_of_record, endpoints.postgres_url)
+        watched = Watched(child, child.start, role.optional)
+        watched.of_record = of_record if role.service == SERVICE_WORKER else None
+        self._watched.append(watched)
 
     def _wait_ready(self, folder: DataFolder, endpoints: Endpoints) -> None:
         """Every shard owned and the API ready, children that die on the way started again; a bounded wait."""
@@ -283,7 +292,7 @@ class Supervisor:
                 f"{watched.child.name} cannot be started ({error}); waiting until some space is freed"
             )
             return False
-        watched.restart_at_s = None
+        watched.restart_at_s, watched.started_s = None, now_s
         watched.recovering = watched.answers is not None
         telemetry.SUPERVISOR_RESTARTS.inc()
         return True
@@ -309,8 +318,12 @@ class Supervisor:
                 f"{child.name} cannot go on, and the platform stops:\n{child.last_lines(1)}"
             )
         killed = child.exit_code in (-signal.SIGKILL, -signal.SIGTERM)
-        watched.restart_at_s = watched.deaths.note(now_s, killed=killed)
-        self._line.say(f"{child.name} died ({_how(child.exit_code)}); it is started again")
+        of_record = (
+            not killed and watched.of_record is not None and watched.of_record(now_s - watched.started_s)
+        )
+        watched.restart_at_s = watched.deaths.note(now_s, killed=killed, of_record=of_record)
+        cause = ", of a record that is quarantined if it goes on" if of_record else ""
+        self._line.say(f"{child.name} died ({_how(child.exit_code)}{cause}); it is started again")
         if killed or not watched.deaths.hopeless(now_s):
             return
         if self._disk_full():  # the servers cannot live without space, and stopping would not make any
@@ -321,7 +334,7 @@ class Supervisor:
             self._line.say(f"{child.name} keeps dying and stays off; the flow goes on. See {child.log}")
         else:
             raise MillraceError(
-                f"{child.name} died {DEATHS_MAX} times within a minute; the platform stops. "
+                f"{child.name} died {watched.deaths.too_many(now_s)}; the platform stops. "
                 f"Its log ({child.log}) ends with:\n{child.last_lines()}"
             )
 
