@@ -76,6 +76,23 @@ def test_it_fits_a_small_screen_and_asks_no_other_host(browser: Any, page_url: s
     assert [problem for problem in problems if "401" not in problem] == []
 
 
+def test_on_a_phone_nothing_is_cut_off_at_the_side(browser: Any, page_url: str) -> None:
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    desk = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        sign_in(browser, page_url)
+        wait_for(lambda: "line-2/press-07/spindle-temp" in text(browser), "the anomaly")
+        outside = (
+            "return [...document.querySelectorAll('.card, .card *')].filter(e => "
+            "e.getBoundingClientRect().right > 391).map(e => e.outerHTML.slice(0, 80))"
+        )
+        assert browser.execute_script(outside) == []
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    finally:
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desk)
+
+
 def test_a_platform_that_does_not_answer_is_said(browser: Any, page_url: str, api: Any) -> None:
     sign_in(browser, page_url)
     api.broken = True

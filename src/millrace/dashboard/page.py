@@ -1,4 +1,6 @@
-"""The live page, on one screen of 1280 x 800: figures, a trend, latency, newest anomalies, rejects."""
+"""The live page, on one screen of 1280 x 800: figures, a trend, latency, newest anomalies, rejects. On a phone
+they stand one below the other.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +33,15 @@ body{background:var(--page)!important;color:var(--ink)}
 .row-line>*{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .num{text-align:right;font-variant-numeric:tabular-nums}
 .bar{height:6px;border-radius:3px;background:#f59e0b}
+.tiles{grid-template-columns:1.3fr .8fr 1.25fr 1.25fr 1fr 1fr 1.1fr}
+.cards{grid-template-columns:minmax(0,2fr) minmax(0,1fr)}
+.picker{width:520px;font-size:13px}
+@media(max-width:1000px){
+ .tiles{grid-template-columns:repeat(2,minmax(0,1fr))}.tiles>:first-child{grid-column:1/-1}.figure{font-size:18px}
+ .cards{grid-template-columns:minmax(0,1fr)}.picker{width:100%}.trend-head{flex-wrap:wrap}
+ .row-line{grid-template-columns:56px minmax(0,1fr) 56px;gap:8px}
+ .row-line>:nth-child(2),.row-line>:nth-child(5){display:none}
+}
 </style>
 """
 
@@ -53,11 +64,7 @@ class LivePage:
         ui.page_title("Millrace")
         self._header()
         self._tiles()
-        with (
-            ui.element("div")
-            .classes("w-full grid gap-3")
-            .style("grid-template-columns:minmax(0,2fr) minmax(0,1fr)")
-        ):
+        with ui.element("div").classes("w-full grid gap-3 cards"):
             self._trend_card()
             self._latency_card()
             self._anomalies_card()
@@ -85,8 +92,7 @@ class LivePage:
             "rejected": "Rejected",
             "disk": "Disk",
         }
-        columns = "grid-template-columns:1.3fr .8fr 1.25fr 1.25fr 1fr 1fr 1.1fr"
-        with ui.element("div").classes("w-full grid gap-3").style(columns):
+        with ui.element("div").classes("w-full grid gap-3 tiles"):
             for name in TILES:
                 with ui.element("div").classes("card"):
                     ui.label(titles[name]).classes("label")
@@ -98,7 +104,7 @@ class LivePage:
 
     def _trend_card(self) -> None:
         with ui.element("div").classes("card"):
-            with ui.row().classes("w-full items-center no-wrap gap-2"):
+            with ui.row().classes("w-full items-center no-wrap gap-2 trend-head"):
                 ui.label("Trend").classes("title")
                 ui.label(f"last {TREND_SPAN_S // 60} minutes").classes("note")
                 ui.space()
@@ -107,7 +113,7 @@ class LivePage:
                     .props(
                         'dense outlined options-dense hide-bottom-space input-debounce="150" aria-label="Tag"'
                     )
-                    .style("width:520px;font-size:13px")
+                    .classes("picker")
                     .mark("tag-picker")
                 )
                 self._picker.on("input-value", self._searched, throttle=0.2)

@@ -107,7 +107,9 @@ def _count(value: Any) -> str:
 
 def _ms(value: Any) -> str:
     number = _number(value)
-    return "–" if number is None else f"{number:.0f} ms"
+    if number is None:
+        return "–"
+    return f"{number / 1000:.0f} s" if number >= 10_000 else f"{number:.0f} ms"
 
 
 def _bytes(value: Any) -> str:

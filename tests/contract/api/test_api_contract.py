@@ -81,6 +81,7 @@ def test_every_parameter_has_a_bound_and_the_wrong_one_is_named(
         answer.text
     )
     assert answer.json()["field"] == field
+    assert "Input should" not in answer.text, "the words of a library"
 
 
 def anomaly_row(url: str, number: int, start_us: int, detector: str, path: str = TEMP) -> str:

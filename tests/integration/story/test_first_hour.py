@@ -67,7 +67,7 @@ class TestFirstHour:
 
     def test_a_broken_pump_is_found_by_question_and_on_the_live_stream(self, platform: Platform) -> None:
         with platform.client() as api:
-            past = f"/v1/tags/{PUMP}/vibration-nde/history"
+            past = f"/v1/tags/{PUMP}/vibration-de/history"
             until(
                 lambda: len(api.get(past, params={"agg": "raw"}).json()["ts_us"]) > LEARNED,
                 WAIT_S,

@@ -208,6 +208,7 @@ class TestSimulate:
             assert abs(one["start_us"] / 1e6 - time.time()) < WAIT_S
             text = platform.said("simulate", "--fault", "stuck", "--equipment", pump)
             assert text.startswith("stuck from 20")
+            assert "detector that still learns" in text
             assert platform.told("simulate", "--clear") == {"cleared": True, "struck": []}
             done = platform.millrace("simulate", "--fault", "pmup")
             assert done.returncode == 2

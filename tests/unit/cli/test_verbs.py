@@ -80,7 +80,7 @@ def test_without_a_platform_a_verb_says_how_to_start_one(tmp_path: Path, verb: s
 def test_a_mistyped_setting_is_named_with_the_nearest(tmp_path: Path) -> None:
     done = millrace("doctor", MILLRACE_DISK_MAXX="1")
     assert done.returncode == 2
-    assert "did you mean disk_max?" in done.stderr
+    assert "did you mean MILLRACE_DISK_MAX?" in done.stderr
 
 
 def test_reset_asks_before_it_deletes(tmp_path: Path) -> None:

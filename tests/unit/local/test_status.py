@@ -25,6 +25,10 @@ def test_the_line_shows_rate_lag_latency_stored_rejected_and_disk() -> None:
     )
 
 
+def test_a_long_time_is_said_in_seconds() -> None:
+    assert "lag 33 s " in line(FULL | {"lag_ms": 32_708.0})
+
+
 @pytest.mark.parametrize("missing", list(FULL))
 def test_a_figure_that_is_not_known_yet_is_a_dash(missing: str) -> None:
     told = {name: value for name, value in FULL.items() if name != missing}
