@@ -109,7 +109,7 @@ def test_the_doctor_names_what_it_looked_at(tmp_path: Path) -> None:
     )
     for name in ("python", "servers", "data folder", "disk", "sync", "ports"):
         assert f'"name": "{name}"' in done.stdout
-    assert "PostgreSQL" in done.stdout
+    assert re.search(r"postgres \(PostgreSQL\) [\d.]+, Valkey server v=[\d.]+\"", done.stdout)
     assert not (tmp_path / "home").exists()  # it only looks
 
 
