@@ -26,7 +26,7 @@ body{background:var(--page)!important;color:var(--ink)}
 .figure{font-size:23px;font-weight:600;line-height:1.25;font-variant-numeric:tabular-nums;white-space:nowrap}
 .note{font-size:12px;color:var(--soft);white-space:nowrap}
 .title{font-size:13px;font-weight:600}
-.dot{width:9px;height:9px;border-radius:50%;background:#10b981}.dot.bad{background:#ef4444}
+.dot{width:9px;height:9px;flex:none;border-radius:50%;background:#10b981}.dot.bad{background:#ef4444}
 .row-line{display:grid;grid-template-columns:64px 110px minmax(0,1fr) 66px 110px;gap:14px;font-size:13px;
  padding:5px 0;border-top:1px solid var(--line);align-items:baseline;width:100%}
 .row-line.clickable{cursor:pointer}.row-line.clickable:hover{background:rgba(59,130,246,.08)}
@@ -39,6 +39,7 @@ body{background:var(--page)!important;color:var(--ink)}
 @media(max-width:1000px){
  .tiles{grid-template-columns:repeat(2,minmax(0,1fr))}.tiles>:first-child{grid-column:1/-1}.figure{font-size:18px}
  .cards{grid-template-columns:minmax(0,1fr)}.picker{width:100%}.trend-head{flex-wrap:wrap}
+ .clock{display:none}
  .row-line{grid-template-columns:56px minmax(0,1fr) 56px;gap:8px}
  .row-line>:nth-child(2),.row-line>:nth-child(5){display:none}
 }
@@ -80,7 +81,7 @@ class LivePage:
             self._dot = ui.element("div").classes("dot")
             self._status = ui.label("").classes("note")
             ui.space()
-            self._clock = ui.label("").classes("note")
+            self._clock = ui.label("").classes("note clock")
 
     def _tiles(self) -> None:
         titles = {
