@@ -103,6 +103,16 @@ def test_a_platform_that_does_not_answer_is_said(browser: Any, page_url: str, ap
     wait_for(lambda: "running for" in text(browser), "it goes on by itself")
 
 
+def test_an_ingest_that_has_stopped_is_said_with_its_reason(browser: Any, page_url: str, api: Any) -> None:
+    sign_in(browser, page_url)
+    api.closed = {"reason": "disk_nearly_full", "detail": "the data folder holds 21.50 GB"}
+    try:
+        wait_for(lambda: "ingest has stopped: the data folder holds 21.50 GB" in text(browser), "the reason")
+    finally:
+        api.closed = None
+    wait_for(lambda: "running for" in text(browser), "it goes on by itself")
+
+
 def test_a_wrong_token_shows_the_form_again(browser: Any, page_url: str) -> None:
     browser.delete_all_cookies()
     browser.get(f"{page_url}/?token=wrong")

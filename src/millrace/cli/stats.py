@@ -45,6 +45,7 @@ def rows(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("archived", f"{told['archived']:,}"),
         ("found", f"{told['anomalies']:,} anomalies, {told['alarms']:,} alarms"),
         *_disk(told["disk"]),
+        *([("ingest stopped", told["ingest_closed"]["detail"])] if told.get("ingest_closed") else []),
     ]
 
 

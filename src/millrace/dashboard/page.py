@@ -146,6 +146,8 @@ class LivePage:
     async def refresh(self) -> None:
         """Show what the feed holds; only what changed goes to the browser."""
         stats, trouble = self._feed.stats, self._feed.trouble
+        if closed := stats.get("ingest_closed"):
+            trouble = trouble or f"ingest has stopped: {closed['detail']}"
         self._dot.classes(remove="bad" if not trouble else "", add="bad" if trouble else "")
         self._status.set_text(trouble or f"running for {_duration(stats['uptime_s'])}")
         self._clock.set_text(time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()))

@@ -46,14 +46,25 @@ class StatusLine:
         self._out = LossyOutput(out, telemetry.LOG_LINES_LOST.inc)
         self._live = out.isatty()
         self._next_s = 0.0
+        self._closed = ""
 
     def show(self, stats: Mapping[str, Any], now_s: float) -> None:
+        if stats:
+            self._say_whether_closed((stats.get("ingest_closed") or {}).get("reason", ""), stats)
         if self._live:
             self._out.write("\r\x1b[K" + line(stats))
         elif now_s >= self._next_s and stats:
             self._out.write(line(stats) + "\n")
             self._next_s = now_s + PLAIN_LINE_S
         self._out.flush()
+
+    def _say_whether_closed(self, reason: str, stats: Mapping[str, Any]) -> None:
+        """Once when ingest stops, with what to do, and once when it goes on."""
+        if reason != self._closed:
+            self._closed = reason
+            self.say(
+                f"ingest has stopped: {stats['ingest_closed']['detail']}" if reason else "ingest goes on"
+            )
 
     def say(self, text: str) -> None:
         """A message of its own above the line."""
@@ -75,6 +86,7 @@ def line(stats: Mapping[str, Any]) -> str:
         f"stored {_count(stats.get('stored'))}",
         f"rejected {_count(stats.get('rejected'))}",
         f"disk {_bytes(_first(disk, 'used_bytes', 'bytes'))}, {_hours(disk.get('hours_left'))} left",
+        *([f"ingest stopped ({stats['ingest_closed']['reason']})"] if stats.get("ingest_closed") else []),
     ]
     return " · ".join(parts)
 

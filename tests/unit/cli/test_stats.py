@@ -25,6 +25,12 @@ def test_the_figures_are_said_in_words_with_their_units() -> None:
     assert said["disk"] == "0.22 GB of 21.47 GB, 2.8 h left at this pace; 63.9 GB free"
 
 
+def test_why_ingest_has_stopped_is_said() -> None:
+    closed = {"reason": "disk_nearly_full", "detail": "the data folder holds 2.15 GB"}
+    assert dict(rows(TOLD | {"ingest_closed": closed}))["ingest stopped"] == closed["detail"]
+    assert "ingest stopped" not in dict(rows(TOLD | {"ingest_closed": None}))
+
+
 def test_what_is_not_known_yet_is_said_so() -> None:
     young = TOLD | {"lag_ms": None, "disk": TOLD["disk"] | {"hours_left": None}}
     assert dict(rows(young))["lag"] == "–"

@@ -36,6 +36,19 @@ def test_a_figure_that_is_not_known_yet_is_a_dash(missing: str) -> None:
     assert "–" in line(FULL | {missing: None})
 
 
+CLOSED = {"ingest_closed": {"reason": "disk_nearly_full", "detail": "the data folder holds 2.15 GB"}}
+
+
+def test_a_door_that_lets_nobody_in_is_said_with_its_reason_and_when_it_opens() -> None:
+    out = io.StringIO()
+    status = StatusLine(out)
+    for second, more in enumerate(({}, CLOSED, CLOSED, {}, {"ingest_closed": None}), start=100):
+        status.show(FULL | more, float(second * 10))
+    said = [text for text in out.getvalue().splitlines() if "/s ·" not in text]
+    assert said == ["ingest has stopped: the data folder holds 2.15 GB", "ingest goes on"]
+    assert line(FULL | CLOSED).endswith("18 h left · ingest stopped (disk_nearly_full)")
+
+
 def test_before_the_first_answer_the_line_says_so() -> None:
     assert "waiting" in line({})
 
