@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import pty
+import struct
+import termios
 from typing import Any
 
 import pytest
 
-from millrace.local.status import StatusLine, line
+from millrace.local.status import StatusLine, fitted, line
 
 FULL: dict[str, Any] = {
     "rate": 10_003.2,
@@ -23,6 +28,33 @@ def test_the_line_shows_rate_lag_latency_stored_rejected_and_disk() -> None:
         "rejected 12"
         " · disk 1.2 GB, 18 h left"
     )
+
+
+def test_on_a_narrow_terminal_it_is_said_in_short_and_never_wrapped() -> None:
+    assert fitted(FULL, 200) == line(FULL)
+    short = fitted(FULL, 79)
+    assert short == "10.0k/s, lag 42 ms, visible 38/120 ms, stored 123.5M, rejected 12, 1.2 GB, 18 h"
+    assert len(fitted(FULL | CLOSED, 40)) == 40
+    assert fitted({}, 79) == "waiting for figures …"
+
+
+class Terminal:
+    """The other side of a terminal of so many columns."""
+
+    def __init__(self, columns: int) -> None:
+        self.seen, inside = pty.openpty()
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.out = os.fdopen(inside, "w")
+
+
+def test_on_a_terminal_each_line_replaces_the_one_before_it() -> None:
+    terminal = Terminal(80)
+    status = StatusLine(terminal.out)
+    for second in range(3):
+        status.show(FULL, float(second))
+    shown = os.read(terminal.seen, 4_096).decode().split("\r\x1b[K")
+    assert len(shown) == 4
+    assert all(0 < len(text) < 80 for text in shown[1:])
 
 
 def test_a_long_time_is_said_in_seconds() -> None:
