@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from millrace.cli.platform import Api, HomeOption, JsonOption, print_json
 
-TAG_WIDTH = 60
+SHOWN_MAX = 80
 
 
 def rejects(
@@ -41,13 +41,19 @@ def rejects(
         print_json(told)
         return
     for row in told["rejects"]:
-        tag = str(row.get("tag") or "-")[:TAG_WIDTH]
-        typer.echo(f"{row['received']}  {row['reason']:<20} {tag}  {row['source'] or '-'}")
+        typer.echo(f"{row['received']}  {row['reason']:<20} {row['source'] or '-'}  {what(row)}")
     if not told["rejects"]:
         typer.echo("nothing in the quarantine" + (" that fits" if reason or source else ""))
     elif told.get("next_cursor"):
         counts = ", ".join(f"{name} {count:,}" for name, count in told["counts"].items())
         typer.echo(f"… and more (--limit); all in all: {counts}")
+
+
+def what(row: dict[str, Any]) -> str:
+    """Its tag, or the beginning of what was sent where no tag could be told; safe on a terminal."""
+    said = " ".join(str(row.get("tag") or row.get("payload") or "-").split())
+    shown = "".join(letter if letter.isprintable() else "·" for letter in said[: SHOWN_MAX + 1])
+    return shown if len(shown) <= SHOWN_MAX else shown[:SHOWN_MAX] + "…"
 
 
 def _replay(api: Api, chosen: dict[str, str | int | None], *, as_json: bool) -> None:
