@@ -124,6 +124,12 @@ class Settings(BaseModel):
         return self.future_max_s, self.future_max_s if critical is None else critical
 
     @property
+    def api_url(self) -> str:
+        """Where our own processes find the API: one that listens everywhere, on the machine itself."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.api_host, self.api_host)  # nosec B104
+        return f"http://[{host}]:{self.api_port}" if ":" in host else f"http://{host}:{self.api_port}"
+
+    @property
     def logs(self) -> Path:
         return self.home / "logs"
 

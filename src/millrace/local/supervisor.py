@@ -152,7 +152,7 @@ class Supervisor:
             home=str(folder.path),
             identity=folder.identity.text,
             shards=folder.identity.shards,
-            api_url=f"http://{settings.api_host}:{settings.api_port}",
+            api_url=settings.api_url,
             dashboard_url=f"http://127.0.0.1:{settings.dashboard_port}" if settings.dashboard else "",
             postgres_url=addresses.postgres_url,
             stream_url=addresses.stream_url,

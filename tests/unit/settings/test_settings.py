@@ -91,6 +91,22 @@ def test_a_bad_value_is_named_with_what_was_wanted(
     assert re.fullmatch(rf"{name}: found '{value}', wanted {wanted}(\.0)?", str(refused.value))
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:8080"),
+        ("fe80::1", "http://[fe80::1]:8080"),
+        ("plant.example", "http://plant.example:8080"),
+    ],
+)
+def test_an_api_that_listens_anywhere_has_an_address_that_can_be_asked(
+    tmp_path: Path, host: str, url: str
+) -> None:
+    assert load(home(tmp_path, MILLRACE_API_HOST=host)).api_url == url
+
+
 @pytest.mark.parametrize("text", ["- shards\n", "shards\n", "3\n"])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     file(tmp_path, text)
