@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from millrace.errors import SettingError, nearest
 from millrace.names import ENV_PREFIX
+from millrace.wanted import in_words
 
 GIB = 1024**3
 MIB = 1024**2
@@ -123,6 +124,12 @@ class Settings(BaseModel):
         return self.future_max_s, self.future_max_s if critical is None else critical
 
     @property
+    def api_url(self) -> str:
+        """Where our own processes find the API: one that listens everywhere, on the machine itself."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.api_host, self.api_host)  # nosec B104
+        return f"http://[{host}]:{self.api_port}" if ":" in host else f"http://{host}:{self.api_port}"
+
+    @property
     def logs(self) -> Path:
         return self.home / "logs"
 
@@ -142,9 +149,8 @@ def load(environ: Mapping[str, str], file: Path | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else "settings"
-        raise SettingError(
-            f"{ENV_PREFIX}{key.upper()}", got=_shown(key, first.get("input")), want=first["msg"]
-        ) from None
+        got = _shown(key, values.get(key, first.get("input")))
+        raise SettingError(f"{ENV_PREFIX}{key.upper()}", got=got, want=_wanted(key, first)) from None
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -170,9 +176,26 @@ def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
     return {_known(str(key), shown=str(key)): value for key, value in content.items()}
 
 
+def _wanted(key: str, fault: Mapping[str, Any]) -> str:
+    """A size with its bound as a size: nobody counts the digits of 2147483648."""
+    words = in_words(fault)
+    if not _FIELDS.get(key, key).endswith(("_bytes", "_bytes_max", "_bytes_min")):
+        return words
+    bound = (fault.get("ctx") or {}).get("ge")
+    return f"at least {_size_text(bound)}" if bound else f"{words} of bytes, or a size such as 20GB or 512MiB"
+
+
+def _size_text(size_bytes: int) -> str:
+    for unit, size in (("GiB", GIB), ("MiB", MIB)):
+        if size_bytes % size == 0:
+            return f"{size_bytes // size}{unit}"
+    return f"{size_bytes} bytes"
+
+
 def _known(key: str, *, shown: str) -> str:
     if key not in _FIELDS:
-        raise SettingError(shown, got="an unknown setting", want="a known one" + nearest(key, _FIELDS))
+        spelled = [ENV_PREFIX + name.upper() if shown.isupper() else name for name in _FIELDS]
+        raise SettingError(shown, got="an unknown setting", want="a known one" + nearest(shown, spelled))
     return key
 
 

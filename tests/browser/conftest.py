@@ -38,6 +38,7 @@ class FakeApi:
     """Answers what the page asks, to whoever has the token; `broken` answers 503."""
 
     broken: bool = False
+    closed: dict[str, str] | None = None
     refused: int = 0
     server: ThreadingHTTPServer = field(init=False)
 
@@ -61,7 +62,7 @@ class FakeApi:
     def answer(self, path: str) -> Any:
         now_us = int(time.time() * 1e6)
         if path == "/v1/stats":
-            return STATS
+            return STATS | {"ingest_closed": self.closed}
         if path == "/v1/tags":
             return {"tags": [{"path": TAG}, {"path": TAG.replace("07", "08")}], "next_cursor": None}
         if path == "/v1/anomalies":

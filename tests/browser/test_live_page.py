@@ -76,6 +76,23 @@ def test_it_fits_a_small_screen_and_asks_no_other_host(browser: Any, page_url: s
     assert [problem for problem in problems if "401" not in problem] == []
 
 
+def test_on_a_phone_nothing_is_cut_off_at_the_side(browser: Any, page_url: str) -> None:
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    desk = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        sign_in(browser, page_url)
+        wait_for(lambda: "line-2/press-07/spindle-temp" in text(browser), "the anomaly")
+        outside = (
+            "return [...document.querySelectorAll('.card, .card *')].filter(e => "
+            "e.getBoundingClientRect().right > 391).map(e => e.outerHTML.slice(0, 80))"
+        )
+        assert browser.execute_script(outside) == []
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    finally:
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", desk)
+
+
 def test_a_platform_that_does_not_answer_is_said(browser: Any, page_url: str, api: Any) -> None:
     sign_in(browser, page_url)
     api.broken = True
@@ -83,6 +100,16 @@ def test_a_platform_that_does_not_answer_is_said(browser: Any, page_url: str, ap
         wait_for(lambda: "does not answer" in text(browser), "the trouble")
     finally:
         api.broken = False
+    wait_for(lambda: "running for" in text(browser), "it goes on by itself")
+
+
+def test_an_ingest_that_has_stopped_is_said_with_its_reason(browser: Any, page_url: str, api: Any) -> None:
+    sign_in(browser, page_url)
+    api.closed = {"reason": "disk_nearly_full", "detail": "the data folder holds 21.50 GB"}
+    try:
+        wait_for(lambda: "ingest has stopped: the data folder holds 21.50 GB" in text(browser), "the reason")
+    finally:
+        api.closed = None
     wait_for(lambda: "running for" in text(browser), "it goes on by itself")
 
 

@@ -122,6 +122,7 @@ def compose(settings: Settings, clock: EdgeClock, stream: ValkeyStream) -> tuple
             "max_bytes": settings.disk_max_bytes,
             "free_bytes": guard.free_bytes,
         },
+        closed=lambda: door.closed,
         ready_checks={"stream": lambda: stream.headroom() is not None},
     )
     return needs, door, ticker

@@ -68,7 +68,8 @@ class ReadTag(Protocol):
 class Dependencies:
     """Everything that `create_app` needs.
 
-    `disk()` gives `used_bytes`, `max_bytes`, `free_bytes`; `replay` sends rejects again and answers counts;
+    `disk()` gives `used_bytes`, `max_bytes`, `free_bytes`; `closed()` why the door lets nobody in, as reason and
+    detail, None while it is open; `replay` sends rejects again and answers counts;
     `token_source` names the source of bodies that name none.
     """
 
@@ -81,6 +82,7 @@ class Dependencies:
     read_tag: ReadTag | None = None
     replay: Callable[[RejectFilter], dict[str, int]] | None = None
     disk: Callable[[], dict[str, int]] | None = None
+    closed: Callable[[], tuple[str, str] | None] = lambda: None
     ready_checks: dict[str, Callable[[], bool]] = field(default_factory=dict)
     token_source: str = "api"
     queries: ThreadPoolExecutor = field(

@@ -20,7 +20,10 @@ from millrace.schema.live import AlarmEvent, AnomalyEvent
 
 router = APIRouter(tags=["events"])
 
-SCAN_MAX = 20_000
+SCAN_MAX = (
+    20_000  # rows looked at for one page of a pattern with `*` in the middle; the next page goes on there
+)
+SCAN_AT_ONCE = 2_000
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str, Query(max_length=80, description="`next_cursor` of the page before.")]
 TimeText = Annotated[str, Query(max_length=40, description="RFC 3339 or integer microseconds since 1970.")]
@@ -55,7 +58,10 @@ async def anomalies(
     limit: Limit = 100,
     cursor: Cursor = "",
 ) -> Row:
-    """Newest first, with the peak score (1.0 is the detector's limit) and what it says in words."""
+    """Newest first, with the peak score (1.0 is the detector's limit) and what it says in words.
+
+    A page of a pattern that few tags match may hold less than `limit`, or nothing, and still have a next one.
+    """
     needs = dependencies(request)
     wanted = _bounds(from_, to, path, source, cursor) | {"detector": detector}
     live = (
@@ -67,8 +73,10 @@ async def anomalies(
             if (not detector or event.detector == detector) and _in(event, event.end_us, wanted, path)
         ]
     )
-    rows = await in_thread(needs.queries, _rows, needs.store, ANOMALIES, wanted, path, limit, _anomaly_row)
-    return _page("anomalies", rows, live, limit)
+    rows, rest = await in_thread(
+        needs.queries, _rows, needs.store, ANOMALIES, wanted, path, limit, _anomaly_row
+    )
+    return _page("anomalies", rows, live, limit, rest)
 
 
 @router.get("/v1/alarms", summary="Conditions that a person must act on")
@@ -94,8 +102,8 @@ async def alarms(
             if _in(event, event.ts_us if event.kind != OPENED else TIME_MAX_US, wanted, path)
         ]
     )
-    rows = await in_thread(needs.queries, _rows, needs.store, ALARMS, wanted, path, limit, _alarm_row)
-    return _page("alarms", rows, newest, limit, keep=lambda row: state in ("all", row["state"]))
+    rows, rest = await in_thread(needs.queries, _rows, needs.store, ALARMS, wanted, path, limit, _alarm_row)
+    return _page("alarms", rows, newest, limit, rest, keep=lambda row: state in ("all", row["state"]))
 
 
 def _bounds(from_: str, to: str, path: str, source: str, cursor: str) -> Row:
@@ -129,35 +137,43 @@ def _in(event: AnomalyEvent | AlarmEvent, end_us: int, wanted: Row, pattern: str
 
 def _rows(
     store: Store | None, sql: str, wanted: Row, pattern: str, limit: int, shaped: Callable[[Row], Row]
-) -> list[Row]:
-    """At most limit + 1 rows that match the pattern."""
+) -> tuple[list[Row], str | None]:
+    """At most limit + 1 rows that match the pattern, and where to go on; None when everything was looked at."""
     if store is None:
         raise store_away("PostgreSQL")
     found: list[Row] = []
-    seen = 0
-    wanted = dict(wanted, limit=limit + 1)
+    seen, rest = 0, None
+    at_once = limit + 1 if literal_prefix(pattern) == pattern.removesuffix("*") else SCAN_AT_ONCE
     while seen < SCAN_MAX and len(found) <= limit:
-        rows = store.rows(sql, wanted)
+        rows = store.rows(sql, dict(wanted, limit=at_once))
         seen += len(rows)
         found += [shaped(row) for row in rows if matches(pattern, row["path"])]
-        if len(rows) <= limit:
-            break
+        if len(rows) < at_once:
+            return found[: limit + 1], None
         wanted = dict(wanted, before_us=rows[-1]["start_us"], before_id=rows[-1]["id"])
-    return found[: limit + 1]
+        rest = _cursor_of(rows[-1])
+    return found[: limit + 1], rest
+
+
+def _cursor_of(row: Row) -> str:
+    return f"{row['start_us']}_{row['id']}"
 
 
 def _page(
-    name: str, stored: list[Row], live: list[Row], limit: int, keep: Callable[[Row], bool] = lambda row: True
+    name: str,
+    stored: list[Row],
+    live: list[Row],
+    limit: int,
+    rest: str | None,
+    keep: Callable[[Row], bool] = lambda row: True,
 ) -> Row:
-    """Both, each id once; what the live feed says is never older than the store."""
-    by_id = {row["id"]: row for row in stored}
-    for row in live:
-        by_id[row["id"]] = row
+    """Both, each id once; what the live feed says is never older than the store. `rest`: not looked at yet."""
+    by_id = {row["id"]: row for row in stored} | {row["id"]: row for row in live}
     kept = [row for row in by_id.values() if keep(row)]
     rows = sorted(kept, key=lambda row: (row["start_us"], row["id"]), reverse=True)
     more = len(rows) > limit
     rows = rows[:limit]
-    return {name: rows, "next_cursor": f"{rows[-1]['start_us']}_{rows[-1]['id']}" if more else None}
+    return {name: rows, "next_cursor": _cursor_of(rows[-1]) if more else rest}
 
 
 def _finite(value: float | None) -> float | None:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from millrace import telemetry
 from millrace.errors import MillraceError, ProtocolError, Unavailable
+from millrace.wanted import in_words
 
 MEDIA_TYPE = "application/problem+json"
 TITLES = {
@@ -130,7 +131,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    return bad_parameter(field, first.get("input"), first["msg"]).response()
+    return bad_parameter(field, first.get("input"), in_words(first)).response()
 
 
 async def _http(request: Request, error: Exception) -> Response:

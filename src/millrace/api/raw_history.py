@@ -19,6 +19,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from millrace.api.dependencies import Dependencies
@@ -27,7 +28,9 @@ from millrace.api.problems import Problem
 from millrace.api.reduce import Series
 from millrace.api.store import Store
 from millrace.api.window import Readings
+from millrace.assets.tag import CLASSES, AssetModel
 from millrace.batch import DataClass
+from millrace.clock import SECOND_US
 from millrace.errors import MillraceError
 
 ROWS_MAX = 2_000_000
@@ -57,6 +60,13 @@ NEWEST = """
 SELECT file FROM segment WHERE shard = %s AND kind = 'readings' AND state <> 'retired' AND last_position <= %s
 ORDER BY last_position DESC LIMIT %s
 """
+CHANGES_MAX = 8  # of the asset model that are looked through
+MODELS = f"""
+SELECT model FROM model_change WHERE made_at > to_timestamp(%s) ORDER BY number DESC LIMIT {CHANGES_MAX + 1}
+"""  # nosec B608
+CLOCKS_APART_S = (
+    60  # the sender's from PostgreSQL's, and how late a reading comes: the longer, the more is looked at
+)
 IS_THERE = "SELECT 1 FROM reading WHERE tag_id = %s AND ts_us = %s LIMIT 1"
 # One statement, one snapshot: the rows are exactly those up to `applied`. `ctid` keeps equal times as they came.
 CRITICAL_ROWS = f"""
@@ -168,17 +178,31 @@ class RawHistory:
         return Stored(applied, floor_us, _of_tuples([row[2:] for row in rows if row[2] is not None]))
 
     def _was_critical(self, manifest: Manifest, stored: Stored) -> bool:
-        """Whether it was by the end of the archive: its newest reading there is in PostgreSQL too.
+        """Whether it was by the end of the archive, its newest reading there is in PostgreSQL too, and ever since.
 
-        Not known counts as no, such as of a tag without a reading in the newest files. One that stopped being
-        critical and turned critical again within the minute behind the archive's end is not told apart.
+        Not known counts as no, such as of a tag without a reading in the newest files.
         """
         rows = self._store.tuples(NEWEST, [self._tag.shard, manifest.archived, NEWEST_FILES])
         for (file,) in rows:
             held = self._segments([file], stored.floor_us, ANY_TIME_US)
             if len(held):
-                return bool(self._store.tuples(IS_THERE, [self._tag.id, int(held.ts_us[-1])]))
+                newest_us = int(held.ts_us[-1])
+                there = bool(self._store.tuples(IS_THERE, [self._tag.id, newest_us]))
+                return there and self._stayed_critical(newest_us)
         return False
+
+    def _stayed_critical(self, since_us: int) -> bool:
+        """Whether no change of the model since then was undone by another: one alone left it what it is now."""
+        since_s = since_us / SECOND_US - CLOCKS_APART_S
+        models = [model for (model,) in self._store.tuples(MODELS, [since_s])]
+        if len(models) < 2:
+            return True
+        return len(models) <= CHANGES_MAX and all(map(self._critical_in, models))
+
+    def _critical_in(self, model: bytes) -> bool:
+        wanted = (self._tag.path, self._tag.source, CLASSES[DataClass.CRITICAL])
+        tags = msgspec.msgpack.decode(model, type=AssetModel).tags
+        return any((tag.path, tag.source, tag.data_class) == wanted for tag in tags)
 
     def _archived_again(self, manifest: Manifest, live: LiveRaw, from_us: int, to_us: int) -> Series:
         """What the archive has of the positions that the live window's doubtful readings are of."""

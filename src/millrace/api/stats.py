@@ -126,6 +126,7 @@ class StatsSampler:
             },
             "latency_histogram": visible.buckets(now_s),
             "disk": self._disk(),
+            "ingest_closed": self._closed(),
             "live": live,
             "shards": self.shards,
         }
@@ -138,6 +139,11 @@ class StatsSampler:
             return round(max(lags_s) * 1000, 1)
         times = [shard["time_us"] for shard in self.shards if shard["time_us"]]
         return round(max(self.needs.clock.now_us() - min(times), 0) / 1000, 1) if times else None
+
+    def _closed(self) -> dict[str, str] | None:
+        """Why nobody is let in at present, such as a disk that is nearly full; None while the door is open."""
+        closed = self.needs.closed()
+        return None if closed is None else {"reason": closed[0], "detail": closed[1]}
 
     def _disk(self) -> dict[str, Any]:
         if self.needs.disk is None or not self.disk:

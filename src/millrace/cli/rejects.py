@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from millrace.cli.platform import Api, HomeOption, JsonOption, print_json
 
-TAG_WIDTH = 60
+SHOWN_MAX = 80
+LISTED, LISTED_MAX = 50, 1_000
+REPLAYED = 10_000
 
 
 def rejects(
@@ -19,7 +21,15 @@ def rejects(
     source: Annotated[
         str | None, typer.Option(help="Only of this gateway or device.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 50,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=REPLAYED,
+            help=f"At most so many, newest first ({LISTED}; with --replay {REPLAYED}).",
+            show_default=False,
+        ),
+    ] = None,
     replay: Annotated[
         bool,
         typer.Option(
@@ -34,20 +44,26 @@ def rejects(
     """
     api = Api.of(home)
     if replay:
-        _replay(api, {"reason": reason, "source": source, "limit": limit}, as_json=as_json)
+        _replay(api, {"reason": reason, "source": source, "limit": limit or REPLAYED}, as_json=as_json)
         return
-    told = api.get("/v1/rejects", reason=reason, source=source, limit=limit)
+    told = api.get("/v1/rejects", reason=reason, source=source, limit=min(limit or LISTED, LISTED_MAX))
     if as_json:
         print_json(told)
         return
     for row in told["rejects"]:
-        tag = str(row.get("tag") or "-")[:TAG_WIDTH]
-        typer.echo(f"{row['received']}  {row['reason']:<20} {tag}  {row['source'] or '-'}")
+        typer.echo(f"{row['received']}  {row['reason']:<20} {row['source'] or '-'}  {what(row)}")
     if not told["rejects"]:
         typer.echo("nothing in the quarantine" + (" that fits" if reason or source else ""))
     elif told.get("next_cursor"):
         counts = ", ".join(f"{name} {count:,}" for name, count in told["counts"].items())
         typer.echo(f"… and more (--limit); all in all: {counts}")
+
+
+def what(row: dict[str, Any]) -> str:
+    """Its tag, or the beginning of what was sent where no tag could be told; safe on a terminal."""
+    said = " ".join(str(row.get("tag") or row.get("payload") or "-").split())
+    shown = "".join(letter if letter.isprintable() else "·" for letter in said[: SHOWN_MAX + 1])
+    return shown if len(shown) <= SHOWN_MAX else shown[:SHOWN_MAX] + "…"
 
 
 def _replay(api: Api, chosen: dict[str, str | int | None], *, as_json: bool) -> None:
@@ -56,8 +72,9 @@ def _replay(api: Api, chosen: dict[str, str | int | None], *, as_json: bool) -> 
     if as_json:
         print_json(told)
     elif told["rejects"]:
+        more = " There may be more: say it again." if told["rejects"] == wanted["limit"] else ""
         typer.echo(
-            f"sent {told['rejects']:,} rejects again; what is refused once more is in the quarantine again"
+            f"sent {told['rejects']:,} rejects again; what is refused once more is in the quarantine again.{more}"
         )
     else:
         typer.echo("nothing to send again: none fits, or all of them were sent before")

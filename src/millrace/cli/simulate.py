@@ -14,6 +14,8 @@ from millrace.cli.platform import HomeOption, JsonOption, print_json, running
 from millrace.cli.times import iso
 from millrace.errors import SettingError
 
+LEARNED_AFTER_S = 240.0  # by then a tag with a reading a second is judged by every detector
+
 
 def simulate(
     home: HomeOption = None,
@@ -93,3 +95,9 @@ def _order(
     for struck in answer.struck:
         tags = ", ".join(struck.tags[:5]) + " …" * (len(struck.tags) > 5)
         typer.echo(f"{struck.kind} from {iso(struck.start_us)} to {iso(struck.end_us)} on {tags}")
+    if answer.struck and answer.plant_age_s < LEARNED_AFTER_S:
+        typer.echo(
+            f"The plant has been sending for {answer.plant_age_s:.0f} s. A detector that still learns a tag (its "
+            "first 60 to 200 readings) takes this for normal: if nothing is found, --clear, wait some minutes, "
+            "and break another."
+        )

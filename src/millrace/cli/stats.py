@@ -23,22 +23,45 @@ def stats(
     if as_json:
         print_json(told)
         return
-    width = max((len(name) for name, _ in flat(told)), default=0)
-    for name, value in flat(told):
-        typer.echo(f"{name:<{width}}  {value}")
+    for name, value in rows(told):
+        typer.echo(f"{name:<16}  {value}")
 
 
-def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Nested figures as dotted names and what to print beside them."""
-    if isinstance(value, dict):
-        return [
-            row for key, part in value.items() for row in flat(part, f"{name}.{key}" if name else str(key))
-        ]
-    if isinstance(value, list):  # histograms and shards are for --json
+def rows(told: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a person asks for, each with its words; histograms, shards and the rest are for --json."""
+    visible, durable = told["latency_ms"]["visible"], told["latency_ms"]["durable"]
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in told["rejected_by_reason"].items())
+    return [
+        ("running for", f"{told['uptime_s']:,.0f} s"),
+        ("readings/s", f"{told['rate']:,.0f}"),
+        ("lag", _ms(told["lag_ms"])),
+        ("visible p50, p99", f"{_ms(visible['p50'])}, {_ms(visible['p99'])}"),
+        ("durable p50, p99", f"{_ms(durable['p50'])}, {_ms(durable['p99'])}"),
+        ("received", f"{told['received']:,}, of them {told['accepted']:,} over HTTP"),
+        ("duplicate", f"{told['duplicate']:,}"),
+        ("rejected", f"{told['rejected']:,}" + f" ({reasons})" * bool(reasons)),
+        ("applied", f"{told['processed']:,}, of them {told['late']:,} late"),
+        ("stored", f"{told['stored']:,}"),
+        ("archived", f"{told['archived']:,}"),
+        ("found", f"{told['anomalies']:,} anomalies, {told['alarms']:,} alarms"),
+        *_disk(told["disk"]),
+        *([("ingest stopped", told["ingest_closed"]["detail"])] if told.get("ingest_closed") else []),
+    ]
+
+
+def _disk(disk: dict[str, Any]) -> list[tuple[str, str]]:
+    """Nothing where the data lies elsewhere."""
+    if not disk:
         return []
-    if isinstance(value, float):
-        return [(name, f"{value:,.2f}")]
-    return [(name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value))]
+    left = (
+        "no estimate yet" if disk["hours_left"] is None else f"{disk['hours_left']:.1f} h left at this pace"
+    )
+    bound = f"{disk['used_bytes'] / 1e9:.2f} GB of {disk['max_bytes'] / 1e9:.2f} GB"
+    return [("disk", f"{bound}, {left}; {disk['free_bytes'] / 1e9:.1f} GB free")]
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f} ms"
 
 
 def _follow(api: Api) -> None:

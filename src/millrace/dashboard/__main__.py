@@ -22,7 +22,7 @@ def feed_of(settings: Settings) -> Feed:
     """The page's one connection to the API."""
     return Feed(
         httpx.AsyncClient(
-            base_url=f"http://{settings.api_host}:{settings.api_port}",
+            base_url=settings.api_url,
             headers={"Authorization": f"Bearer {settings.api_token}"},
             timeout=API_TIMEOUT_S,
         )

@@ -8,7 +8,10 @@ from typing import Any
 GREY = "#8b95a5"
 GRID = "rgba(139,149,165,.22)"
 BLUE, AMBER, RED, GREEN = "#3b82f6", "#f59e0b", "#ef4444", "#10b981"
-AXIS = {"axisLabel": {"color": GREY, "fontSize": 11}, "axisLine": {"lineStyle": {"color": GRID}}}
+AXIS = {
+    "axisLabel": {"color": GREY, "fontSize": 11, "hideOverlap": True},
+    "axisLine": {"lineStyle": {"color": GRID}},
+}
 
 
 def count(value: float | None) -> str:

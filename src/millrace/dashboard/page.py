@@ -1,4 +1,6 @@
-"""The live page, on one screen of 1280 x 800: figures, a trend, latency, newest anomalies, rejects."""
+"""The live page, on one screen of 1280 x 800: figures, a trend, latency, newest anomalies, rejects. On a phone
+they stand one below the other.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,23 @@ body{background:var(--page)!important;color:var(--ink)}
 .figure{font-size:23px;font-weight:600;line-height:1.25;font-variant-numeric:tabular-nums;white-space:nowrap}
 .note{font-size:12px;color:var(--soft);white-space:nowrap}
 .title{font-size:13px;font-weight:600}
-.dot{width:9px;height:9px;border-radius:50%;background:#10b981}.dot.bad{background:#ef4444}
+.dot{width:9px;height:9px;flex:none;border-radius:50%;background:#10b981}.dot.bad{background:#ef4444}
 .row-line{display:grid;grid-template-columns:64px 110px minmax(0,1fr) 66px 110px;gap:14px;font-size:13px;
  padding:5px 0;border-top:1px solid var(--line);align-items:baseline;width:100%}
 .row-line.clickable{cursor:pointer}.row-line.clickable:hover{background:rgba(59,130,246,.08)}
 .row-line>*{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .num{text-align:right;font-variant-numeric:tabular-nums}
 .bar{height:6px;border-radius:3px;background:#f59e0b}
+.tiles{grid-template-columns:1.3fr .8fr 1.25fr 1.25fr 1fr 1fr 1.1fr}
+.cards{grid-template-columns:minmax(0,2fr) minmax(0,1fr)}
+.picker{width:520px;font-size:13px}
+@media(max-width:1000px){
+ .tiles{grid-template-columns:repeat(2,minmax(0,1fr))}.tiles>:first-child{grid-column:1/-1}.figure{font-size:18px}
+ .cards{grid-template-columns:minmax(0,1fr)}.picker{width:100%}.trend-head{flex-wrap:wrap}
+ .clock{display:none}
+ .row-line{grid-template-columns:56px minmax(0,1fr) 56px;gap:8px}
+ .row-line>:nth-child(2),.row-line>:nth-child(5){display:none}
+}
 </style>
 """
 
@@ -53,11 +65,7 @@ class LivePage:
         ui.page_title("Millrace")
         self._header()
         self._tiles()
-        with (
-            ui.element("div")
-            .classes("w-full grid gap-3")
-            .style("grid-template-columns:minmax(0,2fr) minmax(0,1fr)")
-        ):
+        with ui.element("div").classes("w-full grid gap-3 cards"):
             self._trend_card()
             self._latency_card()
             self._anomalies_card()
@@ -73,7 +81,7 @@ class LivePage:
             self._dot = ui.element("div").classes("dot")
             self._status = ui.label("").classes("note")
             ui.space()
-            self._clock = ui.label("").classes("note")
+            self._clock = ui.label("").classes("note clock")
 
     def _tiles(self) -> None:
         titles = {
@@ -85,8 +93,7 @@ class LivePage:
             "rejected": "Rejected",
             "disk": "Disk",
         }
-        columns = "grid-template-columns:1.3fr .8fr 1.25fr 1.25fr 1fr 1fr 1.1fr"
-        with ui.element("div").classes("w-full grid gap-3").style(columns):
+        with ui.element("div").classes("w-full grid gap-3 tiles"):
             for name in TILES:
                 with ui.element("div").classes("card"):
                     ui.label(titles[name]).classes("label")
@@ -98,7 +105,7 @@ class LivePage:
 
     def _trend_card(self) -> None:
         with ui.element("div").classes("card"):
-            with ui.row().classes("w-full items-center no-wrap gap-2"):
+            with ui.row().classes("w-full items-center no-wrap gap-2 trend-head"):
                 ui.label("Trend").classes("title")
                 ui.label(f"last {TREND_SPAN_S // 60} minutes").classes("note")
                 ui.space()
@@ -107,7 +114,7 @@ class LivePage:
                     .props(
                         'dense outlined options-dense hide-bottom-space input-debounce="150" aria-label="Tag"'
                     )
-                    .style("width:520px;font-size:13px")
+                    .classes("picker")
                     .mark("tag-picker")
                 )
                 self._picker.on("input-value", self._searched, throttle=0.2)
@@ -139,6 +146,8 @@ class LivePage:
     async def refresh(self) -> None:
         """Show what the feed holds; only what changed goes to the browser."""
         stats, trouble = self._feed.stats, self._feed.trouble
+        if closed := stats.get("ingest_closed"):
+            trouble = trouble or f"ingest has stopped: {closed['detail']}"
         self._dot.classes(remove="bad" if not trouble else "", add="bad" if trouble else "")
         self._status.set_text(trouble or f"running for {_duration(stats['uptime_s'])}")
         self._clock.set_text(time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()))

@@ -27,7 +27,7 @@ form{{display:grid;gap:.8rem;width:22rem}}h1{{font-size:1.3rem;margin:0}}p{{marg
 input,button{{font:inherit;padding:.6rem;border-radius:.4rem;border:1px solid #8888}}
 button{{cursor:pointer;background:#2563eb;color:#fff;border:0}}.wrong{{color:#dc2626;opacity:1}}</style></head>
 <body><form method="get" action="/"><h1>Millrace</h1>{wrong}
-<p>The token was printed when the platform started; it is also in <code>MILLRACE_API_TOKEN</code>.</p>
+<p>The token was printed when the platform started; it is also in the file <code>token</code> of the data folder.</p>
 <input name="token" type="password" placeholder="Token" aria-label="Token" autofocus
  autocomplete="current-password">
 <button>Sign in</button></form></body></html>"""

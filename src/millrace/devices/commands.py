@@ -55,10 +55,11 @@ class Struck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a command; `error` empty when all went well."""
+    """What came of a command; `error` empty when all went well. `plant_age_s`: since it sent its first reading."""
 
     error: str = ""
     struck: tuple[Struck, ...] = ()
+    plant_age_s: float = 0.0
 
 
 def _preset(kind: str, pattern: str, duration_s: float, magnitude: float = 8.0) -> FaultOrder:
@@ -70,7 +71,8 @@ def _preset(kind: str, pattern: str, duration_s: float, magnitude: float = 8.0) 
 # plant.
 PRESETS: Final[dict[str, tuple[FaultOrder, ...]]] = {
     "pump": (
-        _preset("spike", "*/pump-01/vibration-nde", 120, 30),  # knocks at once, wears over two minutes
+        # knocks at once (its other end speaks only every five seconds), wears over two minutes
+        _preset("spike", "*/pump-01/vibration-de", 120, 30),
         _preset("bearing-wear", "*/pump-01", 120, 60),
         _preset("drift", "*/pump-01/flow", 120, -12),
     ),
@@ -173,7 +175,8 @@ class Inbox:
             command = msgspec.json.decode(path.read_bytes(), type=Command)
             if command.clear:
                 self._faults.clear()
-            return Answer(struck=tuple(begin(self._faults, order, now_us) for order in command.faults))
+            struck = tuple(begin(self._faults, order, now_us) for order in command.faults)
+            return Answer(struck=struck, plant_age_s=self._faults.plant_age_s(now_us))
         except (MillraceError, msgspec.DecodeError, OSError) as error:
             return Answer(error=str(error))
 

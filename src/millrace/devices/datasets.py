@@ -1,8 +1,8 @@
 """Labelled CSV datasets as they are published: a time column, signals, and what is known to be wrong.
 
 Known are SKAB (`waico/SKAB`, a water circulation rig, `;`-separated, columns `anomaly` and `changepoint`)
-and NAB (`numenta/NAB`, `timestamp,value`). Any other CSV works if its first column is a time and the others
-are numbers. Data is read where it lies and never copied.
+and NAB (`numenta/NAB`, `timestamp,value`, labels in a file of their own). Any other CSV works if its first
+column is a time and the others are numbers. Data is read where it lies and never copied.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from millrace.batch import F64, I64, Bool
 from millrace.clock import SECOND_US
+from millrace.devices.nab_labels import windows_of
 from millrace.errors import SettingError
 
 FILE_BYTES_MAX: Final = 500_000_000
@@ -91,16 +92,32 @@ def _dataset(path: Path, header: list[str], rows: Iterator[list[str]]) -> Datase
     order = np.argsort(np.array(times, np.int64), kind="stable")
     values = np.array(cells, np.float64)[order]
     signals = [index for index, name in enumerate(header[1:]) if name not in LABEL_COLUMNS]
-    labelled = "anomaly" in header
-    anomaly = values[:, header.index("anomaly") - 1] > 0.5 if labelled else np.zeros(len(times), bool)
+    ts_us = np.array(times, np.int64)[order]
+    in_rows = "anomaly" in header
+    anomaly = values[:, header.index("anomaly") - 1] > 0.5 if in_rows else _in_windows(path, ts_us)
     return Dataset(
         name=dataset_name(path),
         signals=tuple(header[1 + index] for index in signals),
-        ts_us=np.array(times, np.int64)[order],
+        ts_us=ts_us,
         values=np.ascontiguousarray(values[:, signals]),
-        anomaly=anomaly,
-        labelled=labelled,
+        anomaly=np.zeros(len(ts_us), bool) if anomaly is None else anomaly,
+        labelled=anomaly is not None,
     )
+
+
+def _in_windows(path: Path, ts_us: I64) -> Bool | None:
+    """Which rows NAB's labels call abnormal; None where they say nothing of this recording."""
+    windows = windows_of(path)
+    if windows is None:
+        return None
+    inside = np.zeros(len(ts_us), bool)
+    for begin, end in windows:
+        try:
+            inside |= (ts_us >= time_us(begin)) & (ts_us <= time_us(end))
+        except ValueError as error:
+            want = "two times for each window"
+            raise SettingError(f"the labels of {path}", got=str(error), want=want) from None
+    return inside
 
 
 def time_us(text: str) -> int:

@@ -157,6 +157,9 @@ class Faults:
         self._struck.append(Struck(fault, kind, numbers))
         return tuple(self._plant.tags[number] for number in numbers)
 
+    def plant_age_s(self, now_us: int) -> float:
+        return (now_us - self._plant.start_us) / SECOND_US
+
     def first_machine(self, pattern: str) -> str:
         """`*/pump-01/flow` on the first machine of the plant that it means; unchanged where it means none."""
         numbers = struck_tags(self._plant, Fault("dropout", pattern, 0, 1))

@@ -36,12 +36,12 @@ class DiskGuard:
         self._look()
         if self.free_bytes < self._free_min_bytes:
             return (
-                f"{self.free_bytes} bytes are free on the disk, wanted {self._free_min_bytes} "
+                f"{_gb(self.free_bytes)} are free on the disk, wanted {_gb(self._free_min_bytes)} "
                 "(MILLRACE_DISK_FREE_MIN): free some space"
             )
         if self.folder_bytes >= self._folder_max_bytes:
             return (
-                f"the data folder holds {self.folder_bytes} of {self._folder_max_bytes} bytes "
+                f"the data folder holds {_gb(self.folder_bytes)}, wanted less than {_gb(self._folder_max_bytes)} "
                 "(MILLRACE_DISK_MAX): raise the bound or wait until retention frees some"
             )
         return ""
@@ -57,6 +57,10 @@ class DiskGuard:
             self._walk = Walk(self._folder)
         if self._walk is not None and self._walk.step(FILES_A_LOOK):
             self.folder_bytes, self._walk = self._walk.bytes, None
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB"
 
 
 class Walk:

@@ -109,6 +109,11 @@ class Door:
         self._guard.close()
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def closed(self) -> tuple[str, str] | None:
+        """Why nobody is let in, reason and detail; None while the door is open."""
+        return self._guard.refusal
+
     def refusing(self, shard: int) -> bool:
         """For the ticks: readings of this shard are being turned away, or were a moment ago."""
         refused_s = self._refused_s.get(shard, float("-inf"))

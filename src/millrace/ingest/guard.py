@@ -47,6 +47,11 @@ class Guard:
     def refusing(self) -> bool:
         return self._refusal is not None
 
+    @property
+    def refusal(self) -> tuple[str, str] | None:
+        """Reason and detail of what everybody is answered; None while the door is open."""
+        return self._refusal
+
     def look(self) -> None:
         """Ask disk and stream. A stream that does not answer is no reason: its append will say so."""
         found, before = self._found(), self._refusal

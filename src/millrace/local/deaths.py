@@ -6,6 +6,9 @@ from collections import deque
 
 DEATHS_MAX = 5
 DEATHS_WINDOW_S = 60.0
+RECORD_DEATHS_MAX = 100
+"""Of records, within an hour: some thirty of them quarantined. More, and it is no record that is wrong."""
+RECORD_DEATHS_WINDOW_S = 3600.0
 BACKOFF_S = 0.1
 BACKOFF_MAX_S = 5.0
 
@@ -16,18 +19,35 @@ class Deaths:
     def __init__(self, *, backoff_s: float = BACKOFF_S) -> None:
         self._backoff_s = backoff_s
         self._times_s: deque[float] = deque(maxlen=DEATHS_MAX)
+        self._of_records_s: deque[float] = deque(maxlen=RECORD_DEATHS_MAX)
 
-    def note(self, now_s: float, *, killed: bool = False) -> float:
+    def note(self, now_s: float, *, killed: bool = False, of_record: bool = False) -> float:
         """It died now; the time at which it may be started again.
 
         `killed`: by a signal from outside. That says nothing against the child, so it is not counted.
+        `of_record`: of a lone record, which is quarantined soon (law 12); counted apart.
         """
-        if killed:
+        if of_record:
+            self._of_records_s.append(now_s)
+        if killed or of_record:
             return now_s + self._backoff_s
         self._times_s.append(now_s)
         recent = sum(now_s - time_s < DEATHS_WINDOW_S for time_s in self._times_s)
         return now_s + min(self._backoff_s * 2.0 ** (recent - 1), BACKOFF_MAX_S)
 
     def hopeless(self, now_s: float) -> bool:
-        """It died five times within a minute: something is wrong that a restart does not mend."""
-        return len(self._times_s) == DEATHS_MAX and now_s - self._times_s[0] < DEATHS_WINDOW_S
+        """It died five times within a minute, or of too many records: a restart mends nothing."""
+        return bool(self.too_many(now_s))
+
+    def too_many(self, now_s: float) -> str:
+        """What makes it hopeless, in words; empty while there is hope."""
+        if _full(self._times_s, now_s, DEATHS_WINDOW_S):
+            return f"{DEATHS_MAX} times within a minute"
+        if _full(self._of_records_s, now_s, RECORD_DEATHS_WINDOW_S):
+            return f"of records, {RECORD_DEATHS_MAX} times within an hour"
+        return ""
+
+
+def _full(times_s: deque[float], now_s: float, window_s: float) -> bool:
+    """As many as fit, all of them within the window."""
+    return len(times_s) == times_s.maxlen and now_s - times_s[0] < window_s

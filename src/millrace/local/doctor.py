@@ -59,15 +59,17 @@ def _python(settings: Settings) -> Check:
 
 def _binaries(settings: Settings) -> Check:
     programs = [postgres_programs() / "postgres", valkey_program()]
-    said = [_first_line([str(program), "--version"]) for program in programs]
+    said = [_version([str(program), "--version"]) for program in programs]
     return Check(
         "servers", all(said), ", ".join(said) or "they do not run", "install again: make clean, make run"
     )
 
 
-def _first_line(command: list[str]) -> str:
+def _version(command: list[str]) -> str:
+    """`postgres (PostgreSQL) 18.4`; of Valkey's line what comes before its build."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    return done.stdout.splitlines()[0].strip()[:60] if done.returncode == 0 and done.stdout else ""
+    first = done.stdout.splitlines()[0] if done.returncode == 0 and done.stdout else ""
+    return first.partition(" sha=")[0].strip()
 
 
 def _folder(settings: Settings) -> Check:

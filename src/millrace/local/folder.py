@@ -25,6 +25,7 @@ from typing import Any, Final
 import psutil
 
 from millrace.errors import DataFolderError
+from millrace.local import sockets
 from millrace.settings import Settings
 
 FORMAT: Final = 1
@@ -223,6 +224,7 @@ def remove(path: Path) -> None:
     repeated.
     """
     require_removable(path)
+    sockets.remove_short(path / "run")
     for entry in sorted(path.iterdir(), key=lambda entry: entry.name in {"folder.json", "lock"}):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

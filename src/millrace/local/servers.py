@@ -6,22 +6,17 @@ Own servers are never started or stopped by us, and refused when they promise le
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from millrace.local import durability
 from millrace.local.child import Child, end_stale
 from millrace.local.folder import DataFolder
 from millrace.local.postgres import EmbeddedPostgres
+from millrace.local.sockets import place, remove_short
 from millrace.local.valkey import EmbeddedValkey, cache_options, stream_options
 from millrace.settings import Settings
-
-SOCKET_PATH_BYTES_MAX: Final = 103  # macOS; Linux takes 107
 
 
 class Server(Protocol):
@@ -49,7 +44,8 @@ class Servers:
     """The servers that this platform owns; start and stop them from one thread."""
 
     def __init__(self, folder: DataFolder, settings: Settings) -> None:
-        sockets = socket_folder(folder)
+        sockets = place(folder.run)
+        self._run = folder.run
         self._settings = settings
         self.embedded: list[Server] = []
         self.addresses = Addresses(
@@ -78,31 +74,11 @@ class Servers:
         """The cache first, PostgreSQL last; bounded waits, then killed."""
         for server in reversed(self.embedded):
             server.stop()
+        remove_short(self._run)
 
     def _own(self, server: Server) -> str:
         self.embedded.append(server)
         return server.url
-
-
-def socket_folder(folder: DataFolder) -> Path:
-    """Where the sockets are: below the data folder, or a short private folder where that path is too long.
-
-    The short one is ours alone: made anew at each start with a random name, its predecessor removed.
-    """
-    near = folder.run / "sockets"
-    with contextlib.suppress(OSError):
-        if near.is_symlink():
-            shutil.rmtree(os.readlink(near), ignore_errors=True)
-            near.unlink()
-    if len(os.fsencode(near / "postgres" / ".s.PGSQL.5432.lock")) > SOCKET_PATH_BYTES_MAX:
-        short = Path(tempfile.mkdtemp(prefix="millrace-"))
-        os.chmod(short, 0o711)  # nosec B103 # PostgreSQL may run as another user; the folders in it are private
-        shutil.rmtree(near, ignore_errors=True)
-        near.symlink_to(short)
-        near = short
-    near.mkdir(exist_ok=True)
-    (near / "postgres").mkdir(mode=0o700, exist_ok=True)
-    return near
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import urllib.request
@@ -13,6 +14,7 @@ from millrace import telemetry
 from millrace.lossy_output import LossyOutput
 
 POLL_S = 1.0
+COLUMNS = 80  # of a terminal that does not say
 PLAIN_LINE_S = 10.0  # where the output is no terminal: a line now and then instead of one that moves
 
 
@@ -44,16 +46,34 @@ class StatusLine:
 
     def __init__(self, out: TextIO = sys.stdout) -> None:
         self._out = LossyOutput(out, telemetry.LOG_LINES_LOST.inc)
+        self._terminal = out
         self._live = out.isatty()
         self._next_s = 0.0
+        self._closed = ""
 
     def show(self, stats: Mapping[str, Any], now_s: float) -> None:
-        if self._live:
-            self._out.write("\r\x1b[K" + line(stats))
+        if stats:
+            self._say_whether_closed((stats.get("ingest_closed") or {}).get("reason", ""), stats)
+        if self._live:  # a line that is wrapped is not rewritten but added, once a second
+            self._out.write("\r\x1b[K" + fitted(stats, self._columns() - 1))
         elif now_s >= self._next_s and stats:
             self._out.write(line(stats) + "\n")
             self._next_s = now_s + PLAIN_LINE_S
         self._out.flush()
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._terminal.fileno()).columns or COLUMNS
+        except OSError:
+            return COLUMNS
+
+    def _say_whether_closed(self, reason: str, stats: Mapping[str, Any]) -> None:
+        """Once when ingest stops, with what to do, and once when it goes on."""
+        if reason != self._closed:
+            self._closed = reason
+            self.say(
+                f"ingest has stopped: {stats['ingest_closed']['detail']}" if reason else "ingest goes on"
+            )
 
     def say(self, text: str) -> None:
         """A message of its own above the line."""
@@ -61,8 +81,28 @@ class StatusLine:
         self._out.flush()
 
 
+def fitted(stats: Mapping[str, Any], columns: int) -> str:
+    """The line, in short where it would not fit, and cut where even that does not."""
+    whole = line(stats)
+    return whole if len(whole) <= columns else in_short(stats)[:columns]
+
+
+def in_short(stats: Mapping[str, Any]) -> str:
+    """What matters most, on a terminal of 80 columns."""
+    visible, disk = (stats.get("latency_ms") or {}).get("visible"), stats.get("disk") or {}
+    parts = [
+        f"{_count(stats.get('rate'))}/s",
+        f"lag {_ms(stats.get('lag_ms'))}",
+        f"visible {_ms(_of(visible, 'p50')).removesuffix(' ms')}/{_ms(_of(visible, 'p99'))}",
+        f"stored {_count(stats.get('stored'))}",
+        f"rejected {_count(stats.get('rejected'))}",
+        f"{_bytes(disk.get('used_bytes'))}, {_hours(disk.get('hours_left'))}",
+    ]
+    return ("CLOSED, " if stats.get("ingest_closed") else "") + ", ".join(parts)
+
+
 def line(stats: Mapping[str, Any]) -> str:
-    """One line, at most 110 columns; a figure that is not known yet is a dash."""
+    """One line, some 120 columns; a figure that is not known yet is a dash."""
     if not stats:
         return "waiting for figures …"
     latency = stats.get("latency_ms") or {}
@@ -75,6 +115,7 @@ def line(stats: Mapping[str, Any]) -> str:
         f"stored {_count(stats.get('stored'))}",
         f"rejected {_count(stats.get('rejected'))}",
         f"disk {_bytes(_first(disk, 'used_bytes', 'bytes'))}, {_hours(disk.get('hours_left'))} left",
+        *([f"ingest stopped ({stats['ingest_closed']['reason']})"] if stats.get("ingest_closed") else []),
     ]
     return " · ".join(parts)
 
@@ -107,7 +148,9 @@ def _count(value: Any) -> str:
 
 def _ms(value: Any) -> str:
     number = _number(value)
-    return "–" if number is None else f"{number:.0f} ms"
+    if number is None:
+        return "–"
+    return f"{number / 1000:.0f} s" if number >= 10_000 else f"{number:.0f} ms"
 
 
 def _bytes(value: Any) -> str:

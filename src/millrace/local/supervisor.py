@@ -15,23 +15,27 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import FrameType
 
 from millrace import telemetry
+from millrace.assets.followed_file import follow
 from millrace.assets.load import load as load_model
-from millrace.assets.publish import publish
+from millrace.assets.tag import AssetModel
 from millrace.errors import DataFolderError, MillraceError
 from millrace.identity import claim
 from millrace.local import endpoints as endpoints_file
 from millrace.local import ports, ready
 from millrace.local.child import Child, end_stale
-from millrace.local.deaths import DEATHS_MAX, Deaths
+from millrace.local.deadly_record import died_of_record
+from millrace.local.deaths import Deaths
 from millrace.local.endpoints import Endpoints
 from millrace.local.folder import FREE_AT_START_BYTES, DataFolder
 from millrace.local.processes import SIMULATOR, Role, child_of, environment, metrics_folder, roles
 from millrace.local.servers import Servers
 from millrace.local.status import StatsPoller, StatusLine
 from millrace.names import SERVICE_API, SERVICE_DASHBOARD, SERVICE_WORKER
+from millrace.process.detect.table import DETECTOR_NAMES
 from millrace.schema import migrate
 from millrace.settings import Settings
 from millrace.shard_keeper import check_span
@@ -57,6 +61,10 @@ class Watched:
     given_up: bool = False
     answers: Callable[[], bool] | None = None  # of a server: whether it is back
     recovering: bool = False  # a server that was started again and does not answer yet
+    started_s: float = field(default_factory=time.monotonic)
+    of_record: Callable[[float], bool] | None = (
+        None  # of a worker: whether a life that long ended in a record
+    )
 
 
 class Supervisor:
@@ -68,6 +76,7 @@ class Supervisor:
         self._line = line or StatusLine()
         self._stop = threading.Event()
         self._watched: list[Watched] = []
+        self._model: AssetModel | None = None
 
     def run(self) -> int:
         """Until it is told to stop; the exit code. MillraceError when it cannot start or a child is
@@ -87,6 +96,7 @@ class Supervisor:
         for name in end_stale(folder.path):
             self._line.say(f"ended {name}, left over from a killed run")
         ports.require_free(self._settings)
+        self._model = self._model_of_file()
         telemetry.clear_metrics_folder(metrics_folder(folder.path))
         self._line.say(f"starting on {folder.path} …")
         servers = Servers(folder, self._settings)
@@ -142,7 +152,7 @@ class Supervisor:
             home=str(folder.path),
             identity=folder.identity.text,
             shards=folder.identity.shards,
-            api_url=f"http://{settings.api_host}:{settings.api_port}",
+            api_url=settings.api_url,
             dashboard_url=f"http://127.0.0.1:{settings.dashboard_port}" if settings.dashboard else "",
             postgres_url=addresses.postgres_url,
             stream_url=addresses.stream_url,
@@ -160,11 +170,14 @@ class Supervisor:
     def _start_processes(self, folder: DataFolder, endpoints: Endpoints) -> None:
         environ = environment(self._settings, endpoints, os.environ)
         for role in roles(self._settings, endpoints.shards, simulate=self._simulate):
-            self._start(role, child_of(role, folder.path, environ))
+            self._start(role, child_of(role, folder.path, environ), endpoints)
 
-    def _start(self, role: Role, child: Child) -> None:
+    def _start(self, role: Role, child: Child, endpoints: Endpoints) -> None:
         child.start()
-        self._watched.append(Watched(child, child.start, role.optional))
+        of_record = partial(died_of_record, endpoints.postgres_url)
+        watched = Watched(child, child.start, role.optional)
+        watched.of_record = of_record if role.service == SERVICE_WORKER else None
+        self._watched.append(watched)
 
     def _wait_ready(self, folder: DataFolder, endpoints: Endpoints) -> None:
         """Every shard owned and the API ready, children that die on the way started again; a bounded wait."""
@@ -179,7 +192,7 @@ class Supervisor:
                     f"with:\n{self._ends()}"
                 )
             time.sleep(WATCH_PACE_S)
-        self._put_model_in_force(endpoints)
+        self._put_model_in_force(endpoints, folder)
         folder.announce(endpoints.dashboard_url or endpoints.api_url)
         self._write_pids(endpoints)
         self._wait_page(endpoints)
@@ -206,20 +219,24 @@ class Supervisor:
         )
         return bool(endpoints.dashboard_url) and any(running)
 
-    def _put_model_in_force(self, endpoints: Endpoints) -> None:
-        """The asset model that the settings name; the same one as last time changes nothing."""
+    def _model_of_file(self) -> AssetModel | None:
+        """The asset model that the settings name; a mistake in it is told before anything starts."""
         file = self._settings.asset_model
-        if file is None or self._stop.is_set():
+        return None if file is None else load_model(file, detectors=DETECTOR_NAMES)
+
+    def _put_model_in_force(self, endpoints: Endpoints, folder: DataFolder) -> None:
+        """What changed in the file since a start last did this."""
+        file, model = self._settings.asset_model, self._model
+        if file is None or model is None or self._stop.is_set():
             return
-        model = load_model(file)
         stream = ValkeyStream(
             endpoints.stream_url, shard_count=endpoints.shards, bytes_max=self._settings.stream_bytes_max
         )
         try:
-            number = publish(endpoints.postgres_url, stream, model, made_by=str(file))
+            followed = follow(endpoints.postgres_url, stream, folder.path, file, model)
         finally:
             stream.close()
-        self._line.say(f"asset model {file}: {len(model.tags)} tags, in force as change {number}")
+        self._line.say(f"asset model {file}: {followed.text}")
 
     def _say_where(self, endpoints: Endpoints) -> None:
         if endpoints.dashboard_url and not any(watched.given_up for watched in self._watched):
@@ -275,7 +292,7 @@ class Supervisor:
                 f"{watched.child.name} cannot be started ({error}); waiting until some space is freed"
             )
             return False
-        watched.restart_at_s = None
+        watched.restart_at_s, watched.started_s = None, now_s
         watched.recovering = watched.answers is not None
         telemetry.SUPERVISOR_RESTARTS.inc()
         return True
@@ -301,8 +318,12 @@ class Supervisor:
                 f"{child.name} cannot go on, and the platform stops:\n{child.last_lines(1)}"
             )
         killed = child.exit_code in (-signal.SIGKILL, -signal.SIGTERM)
-        watched.restart_at_s = watched.deaths.note(now_s, killed=killed)
-        self._line.say(f"{child.name} died ({_how(child.exit_code)}); it is started again")
+        of_record = (
+            not killed and watched.of_record is not None and watched.of_record(now_s - watched.started_s)
+        )
+        watched.restart_at_s = watched.deaths.note(now_s, killed=killed, of_record=of_record)
+        cause = ", of a record that is quarantined if it goes on" if of_record else ""
+        self._line.say(f"{child.name} died ({_how(child.exit_code)}{cause}); it is started again")
         if killed or not watched.deaths.hopeless(now_s):
             return
         if self._disk_full():  # the servers cannot live without space, and stopping would not make any
@@ -313,7 +334,7 @@ class Supervisor:
             self._line.say(f"{child.name} keeps dying and stays off; the flow goes on. See {child.log}")
         else:
             raise MillraceError(
-                f"{child.name} died {DEATHS_MAX} times within a minute; the platform stops. "
+                f"{child.name} died {watched.deaths.too_many(now_s)}; the platform stops. "
                 f"Its log ({child.log}) ends with:\n{child.last_lines()}"
             )
 

@@ -12,6 +12,7 @@ import pytest
 from api_platform import Platform, Writer, tag, wait_for
 from test_api_live import TEMP, Events
 
+from millrace.api import events
 from millrace.batch import ANOMALY, OPENED, TagInfo, ValueKind
 from millrace.clock import SECOND_US
 
@@ -81,6 +82,7 @@ def test_every_parameter_has_a_bound_and_the_wrong_one_is_named(
         answer.text
     )
     assert answer.json()["field"] == field
+    assert "Input should" not in answer.text, "the words of a library"
 
 
 def anomaly_row(url: str, number: int, start_us: int, detector: str, path: str = TEMP) -> str:
@@ -119,6 +121,27 @@ def test_anomalies_are_found_by_time_path_and_detector_and_paged_newest_first(
     # An interval is in a span that it touches: one that began a second before is, one that begins at its end is not.
     found = pages(path=TEMP, **{"from": base_us + 2 * SECOND_US, "to": base_us + 4 * SECOND_US})
     assert found == ids[7:1:-1]
+
+
+@pytest.mark.requirement("S-18")
+@pytest.mark.parametrize("limit", [1, 5])
+def test_a_pattern_that_few_tags_match_finds_them_behind_any_number_of_others(
+    platform: Platform, postgres: str, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(events, "SCAN_MAX", 20)
+    monkeypatch.setattr(events, "SCAN_AT_ONCE", 10)
+    base_us = 1_767_600_000_000_000
+    wanted = [anomaly_row(postgres, 1_000 + i, base_us + i, "ewma", "acme/porto/x") for i in range(3)]
+    for i in range(70):
+        anomaly_row(postgres, i + 1, base_us + SECOND_US + i, "ewma")
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        asked = {"limit": limit, "cursor": cursor, "path": "*/porto/x"}
+        page = platform.client.get("/v1/anomalies", params=asked).json()
+        seen += [row["id"] for row in page["anomalies"]]
+        cursor = page["next_cursor"]
+    assert seen == wanted[::-1]
 
 
 def test_an_equipment_says_its_state_in_words_and_shows_tags_without_a_reading(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+import msgspec
 import numpy as np
 import psycopg
 import pytest
@@ -22,6 +23,8 @@ from hypothesis import strategies as st
 from millrace import names
 from millrace.accounting import hash_rows, tag_hash
 from millrace.api.raw_history import RawHistory, Tag
+from millrace.assets.load import model_of
+from millrace.assets.tag import TagModel
 from millrace.batch import (
     ALARM,
     ANOMALY,
@@ -361,3 +364,34 @@ def test_what_a_tag_said_in_a_hole_before_it_turned_critical_is_said_to_be_missi
     # Asked for the hole alone, of which the archive has nothing.
     _, complete = read(stores, tag, base_us + SECOND_US, base_us + 4 * SECOND_US)
     assert complete is not turned
+
+
+@pytest.mark.requirement("S-18")
+@pytest.mark.parametrize(
+    ("classes", "age_s", "complete"),
+    [
+        (["standard", "critical"], 0, False),
+        (["critical", "critical"], 0, True),
+        (["standard", "critical"], 3_600, True),  # long before the hole
+        (["critical"], 0, True),
+        (["critical"] * 9, 0, False),  # more than are looked through
+    ],
+)
+def test_a_hole_in_which_a_tag_was_not_critical_for_a_while_is_said_to_be_missing(
+    stores: Stores, classes: list[str], age_s: int, complete: bool
+) -> None:
+    """Both ends of the hole are in PostgreSQL, whatever it was in between."""
+    rows = [[(0, float(number), GOOD)] for number in range(5)]
+    split = Split(rows, True, 1, frozenset(), 4, [True, False, False, False, True], None, *ALL)
+    tag = stores.begin(split)
+    base_us = stores.clock.now_us() // SECOND_US * SECOND_US - 60 * SECOND_US
+    stores.fill(split, stores.outputs(split, tag, base_us), tag)
+    models = [model_of([TagModel(path=tag.path, source=SOURCE, data_class=one)]) for one in classes]
+    with psycopg.connect(stores.url, autocommit=True) as connection:
+        connection.execute("DELETE FROM model_change")
+        for model in models:
+            connection.execute(
+                "INSERT INTO model_change (made_at, sha256, model) VALUES (now() - %s * interval '1 s', '', %s)",
+                [age_s, msgspec.msgpack.encode(model)],
+            )
+    assert read(stores, tag, base_us, base_us + 30 * SECOND_US)[1] is complete

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,9 +16,9 @@ import pytest
 import valkey
 
 from millrace.errors import SettingError
-from millrace.local import durability
+from millrace.local import durability, sockets
 from millrace.local.child import end_stale, wait_until
-from millrace.local.folder import DataFolder
+from millrace.local.folder import DataFolder, remove
 from millrace.local.servers import Addresses, Servers, running
 from millrace.settings import Settings, load
 
@@ -152,8 +153,16 @@ def test_a_killed_supervisor_leaves_nothing_that_blocks_the_next_start(tmp_path:
     with running(settings(home)) as (_, servers):  # at once, while the old ones may still be stopping
         _write(servers.addresses)
         assert not set(pids) & {server.child.pid for server in servers.embedded}
-    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+    assert not [pid for pid in pids if _runs(pid)]
     assert end_stale(home) == []
+
+
+def _runs(pid: int) -> bool:
+    """A dead orphan has a pid until whoever adopted it looks."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_path_too_long_for_a_socket_gets_a_short_private_folder(tmp_path: Path) -> None:
@@ -164,9 +173,24 @@ def test_a_path_too_long_for_a_socket_gets_a_short_private_folder(tmp_path: Path
             assert link.is_symlink()
             assert link.stat().st_mode & 0o066 == 0
             _write(servers.addresses)
-            short = os.readlink(link)
-    DataFolder.open(settings(home)).close()
-    assert Path(short).exists()  # removed by the next start, not by a stop that may have been a kill
+            short = Path(os.readlink(link))
+            assert (short / "postgres").is_dir()
+        assert not short.exists()
+        assert not link.is_symlink()
+
+
+@pytest.mark.parametrize("ended", ["by the next start", "with the data folder"])
+def test_the_short_folder_of_a_killed_run_is_removed(tmp_path: Path, ended: str) -> None:
+    home = tmp_path / ("x" * 100) / "home"
+    with contextlib.closing(DataFolder.open(settings(home))) as folder:
+        short = sockets.place(folder.run)
+    assert short.is_dir()
+    if ended == "with the data folder":
+        remove(home)
+    else:
+        assert sockets.place(home / "run") != short
+        sockets.remove_short(home / "run")
+    assert not short.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be kept out of PostgreSQL")

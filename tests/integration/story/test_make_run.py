@@ -21,7 +21,7 @@ from tests.simulation.real_platform import free_port, outside_pytest
 ROOT = Path(__file__).parents[3]
 WAIT_S = 180.0  # a cold start compiles kernels
 STOP_S = 60.0
-PUMP = "acme/lyon/utilities/line-1/pump-01/vibration-nde"
+PUMP = "acme/lyon/utilities/line-1/pump-01/vibration-de"
 FIGURES = re.compile(
     r"^(?P<rate>[\d.]+k?)/s · lag \d+ ms · visible p50 \d+ ms p99 \d+ ms · durable p99 \d+ ms · "
     r"stored (?P<stored>[\d.]+[kMG]?) · rejected (?P<rejected>\d+) · disk \d+\.\d GB, (?P<hours>\d+) h left$"

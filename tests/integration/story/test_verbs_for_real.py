@@ -160,6 +160,10 @@ def modelled(platform: Platform, equipment: str) -> list[str]:
     return [source for (source,) in rows]
 
 
+HOT = 70
+"""More than are listed without --limit."""
+
+
 class TestRejects:
     def test_what_was_refused_is_taken_at_its_replay_once_the_cause_is_mended(
         self, platform: Platform, tmp_path: Path
@@ -168,15 +172,18 @@ class TestRejects:
         model.write_text(MODEL)
         assert platform.millrace("model", str(model)).returncode == 0
         now_us = time.time_ns() // 1000
-        readings.write_text(f'{{"tag":"{PRESS}/oil-temp","ts":{now_us},"value":180}}\n')
+        hot = [f'{{"tag":"{PRESS}/oil-temp","ts":{now_us - i},"value":180}}\n' for i in range(HOT)]
+        readings.write_text("".join(hot))
         assert platform.millrace("send", str(readings), "--source", "plc-77").returncode == 0
         chosen = ("rejects", "--reason", "out_of_range", "--source", "plc-77")
-        until(lambda: platform.told(*chosen)["rejects"], WAIT_S, "the reject")
-        assert "out_of_range" in platform.millrace(*chosen).stdout
+        every = (*chosen, "--limit", "1000")
+        until(lambda: len(platform.told(*every)["rejects"]) == HOT, WAIT_S, "the rejects")
+        assert platform.millrace(*chosen).stdout.count("out_of_range") >= 50
 
         model.write_text(MODEL.replace("150", "250"))
         assert platform.millrace("model", str(model)).returncode == 0
-        assert "sent 1 rejects again" in platform.millrace(*chosen, "--replay").stdout
+        assert "sent 1 rejects again" in platform.millrace(*chosen, "--replay", "--limit", "1").stdout
+        assert f"sent {HOT - 1} rejects again" in platform.millrace(*chosen, "--replay").stdout
         with platform.client() as api:
             taken = until(lambda: found(api, f"{PRESS}/oil-temp", now_us), WAIT_S, "the reading")
         assert taken["value"] == 180
@@ -208,6 +215,7 @@ class TestSimulate:
             assert abs(one["start_us"] / 1e6 - time.time()) < WAIT_S
             text = platform.said("simulate", "--fault", "stuck", "--equipment", pump)
             assert text.startswith("stuck from 20")
+            assert "detector that still learns" in text
             assert platform.told("simulate", "--clear") == {"cleared": True, "struck": []}
             done = platform.millrace("simulate", "--fault", "pmup")
             assert done.returncode == 2

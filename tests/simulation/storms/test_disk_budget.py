@@ -49,7 +49,10 @@ def test_at_the_disk_budget_ingest_says_why_and_below_it_goes_on(
             assert int(headers["retry-after"]) >= 1
             with platform.client() as client:
                 assert client.get(f"/v1/tags/{TAG}/latest").status_code == 200
-                disk = client.get("/v1/stats").json()["disk"]
+                told = client.get("/v1/stats").json()
+            disk, closed = told["disk"], told["ingest_closed"]
+            assert closed["reason"] == "disk_nearly_full"
+            assert "MILLRACE_DISK_MAX" in closed["detail"]
             assert disk["used_bytes"] >= disk["max_bytes"] == BOUND_BYTES
             refused_s = time.time()
             filler.unlink()
@@ -60,6 +63,10 @@ def test_at_the_disk_budget_ingest_says_why_and_below_it_goes_on(
                     LOOK_S,
                     "the reading that was taken after",
                 )
+                assert client.get("/v1/stats").json()["ingest_closed"] is None
+            said = (tmp_path / "up.log").read_text()
+            assert "ingest has stopped: the data folder holds 2.1" in said
+            until(lambda: "ingest goes on" in (tmp_path / "up.log").read_text(), LOOK_S, "it says so")
         finally:
             filler.unlink(missing_ok=True)
     assert platform.process is None

@@ -153,4 +153,52 @@ def test_the_published_files_are_read_as_they_are(path: str, rows: int, signals:
     dataset = read_dataset(file)
     assert dataset.values.shape == (rows, signals)
     assert (np.diff(dataset.ts_us) >= 0).all()
-    assert dataset.labelled == ("valve1" in path)
+    assert dataset.labelled == ("anomaly-free" not in path)
+
+
+def test_the_published_labels_of_nab_are_those_of_its_recording() -> None:
+    file = dataset_file("nab/data/realKnownCause/machine_temperature_system_failure.csv")
+    dataset_file("nab/labels/combined_windows.json")
+    assert len(Replay(read_dataset(file), START_US).anomalies()) == 4
+
+
+NAB = "timestamp,value\n2014-01-01 00:00:00,1\n2014-01-01 00:05:00,2\n2014-01-01 00:10:00,3\n"
+
+
+@pytest.fixture
+def nab(tmp_path: Path) -> Path:
+    for folder in ("data/realKnownCause", "labels"):
+        (tmp_path / folder).mkdir(parents=True)
+    file = tmp_path / "data/realKnownCause/machine.csv"
+    file.write_text(NAB)
+    return file
+
+
+def labels(nab: Path, text: str) -> Path:
+    (nab.parents[2] / "labels/combined_windows.json").write_text(text)
+    return nab
+
+
+def test_labels_in_a_file_of_their_own_are_found(nab: Path) -> None:
+    window = '[["2014-01-01 00:04:00.000000", "2014-01-01 00:05:00.000000"]]'
+    dataset = read_dataset(labels(nab, f'{{"realKnownCause/machine.csv": {window}}}'))
+    assert dataset.anomaly.tolist() == [False, True, False]
+    assert dataset.labelled
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", '{"other/machine.csv": []}', "[1", '{"realKnownCause/machine.csv": 3}']
+)
+def test_labels_that_say_nothing_of_a_recording_leave_it_unlabelled(nab: Path, text: str) -> None:
+    assert not read_dataset(labels(nab, text)).labelled
+
+
+def test_a_recording_that_is_labelled_as_normal_all_along_is_labelled(nab: Path) -> None:
+    dataset = read_dataset(labels(nab, '{"realKnownCause/machine.csv": []}'))
+    assert dataset.labelled
+    assert not dataset.anomaly.any()
+
+
+def test_a_label_that_is_no_time_is_named(nab: Path) -> None:
+    with pytest.raises(SettingError, match=r"labels of .*machine\.csv: found .*noon"):
+        read_dataset(labels(nab, '{"realKnownCause/machine.csv": [["noon", "night"]]}'))

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from millrace.clock import SECOND_US, EdgeClock, HandClock
-from millrace.devices.commands import PRESETS, Command, FaultOrder, Inbox, begin, folder_of, order, orders_of
+from millrace.devices.commands import (
+    PRESETS,
+    Answer,
+    Command,
+    FaultOrder,
+    Inbox,
+    begin,
+    folder_of,
+    order,
+    orders_of,
+)
 from millrace.devices.faults import Faults
 from millrace.devices.plant import Plant, SourceReadings
 from millrace.devices.scenarios import load_scenario
@@ -143,10 +154,28 @@ def test_a_preset_strikes_one_machine_of_the_plant() -> None:
     assert {tag.rpartition("/")[0] for tag in tags} == {"acme/lyon/utilities/line-1/pump-01"}
 
 
+def test_what_a_pump_does_at_once_it_does_to_a_tag_that_speaks_every_second() -> None:
+    """One that speaks more seldom is learned, and found, minutes later."""
+    plant = Plant(10_000, start_us=START_US)
+    (knocking,) = begin(Faults(plant), orders_of("pump")[0], START_US).tags
+    assert next(tag for tag in plant.model.tags if tag.path == knocking).period_us <= SECOND_US
+
+
+def test_an_answer_says_how_long_the_plant_has_been_sending(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path, Faults(Plant(400, seed=1, sources=4, start_us=START_US)))
+    told: list[Answer] = []
+    asking = threading.Thread(target=lambda: told.append(order(tmp_path, Command(faults=orders_of("pump")))))
+    asking.start()
+    while asking.is_alive():
+        inbox.poll(START_US + 88 * SECOND_US)
+        time.sleep(0.01)
+    assert told[0].plant_age_s == 88.0
+
+
 def test_a_preset_moves_to_the_named_equipment() -> None:
     orders = orders_of("pump", equipment="acme/turin/utilities/line-1/pump-03", duration_s=9)
     assert [one.pattern for one in orders] == [
-        "acme/turin/utilities/line-1/pump-03/vibration-nde",
+        "acme/turin/utilities/line-1/pump-03/vibration-de",
         "acme/turin/utilities/line-1/pump-03",
         "acme/turin/utilities/line-1/pump-03/flow",
     ]

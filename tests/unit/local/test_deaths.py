@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from millrace.local.deaths import BACKOFF_MAX_S, DEATHS_MAX, Deaths
+import pytest
+
+from millrace.local.deaths import BACKOFF_MAX_S, DEATHS_MAX, RECORD_DEATHS_MAX, Deaths
 
 
 def test_a_child_that_died_once_is_started_again_soon() -> None:
@@ -28,3 +30,14 @@ def test_deaths_far_apart_are_forgiven() -> None:
     for minute in range(100):
         assert deaths.note(minute * 61.0) - minute * 61.0 <= 0.2
         assert not deaths.hopeless(minute * 61.0)
+
+
+@pytest.mark.requirement("S-19")
+def test_deaths_of_records_are_not_hopeless_until_it_can_be_no_record_any_more() -> None:
+    deaths = Deaths()
+    for second in range(RECORD_DEATHS_MAX - 1):
+        assert deaths.note(float(second), of_record=True) - second <= 0.2
+        assert not deaths.hopeless(float(second))
+    deaths.note(200.0, of_record=True)
+    assert "of records" in deaths.too_many(200.0)
+    assert not deaths.hopeless(4_000.0)

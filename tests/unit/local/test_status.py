@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import pty
+import struct
+import termios
 from typing import Any
 
 import pytest
 
-from millrace.local.status import StatusLine, line
+from millrace.local.status import StatusLine, fitted, line
 
 FULL: dict[str, Any] = {
     "rate": 10_003.2,
@@ -25,11 +30,55 @@ def test_the_line_shows_rate_lag_latency_stored_rejected_and_disk() -> None:
     )
 
 
+def test_on_a_narrow_terminal_it_is_said_in_short_and_never_wrapped() -> None:
+    assert fitted(FULL, 200) == line(FULL)
+    short = fitted(FULL, 79)
+    assert short == "10.0k/s, lag 42 ms, visible 38/120 ms, stored 123.5M, rejected 12, 1.2 GB, 18 h"
+    assert len(fitted(FULL | CLOSED, 40)) == 40
+    assert fitted({}, 79) == "waiting for figures …"
+
+
+class Terminal:
+    """The other side of a terminal of so many columns."""
+
+    def __init__(self, columns: int) -> None:
+        self.seen, inside = pty.openpty()
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.out = os.fdopen(inside, "w")
+
+
+def test_on_a_terminal_each_line_replaces_the_one_before_it() -> None:
+    terminal = Terminal(80)
+    status = StatusLine(terminal.out)
+    for second in range(3):
+        status.show(FULL, float(second))
+    shown = os.read(terminal.seen, 4_096).decode().split("\r\x1b[K")
+    assert len(shown) == 4
+    assert all(0 < len(text) < 80 for text in shown[1:])
+
+
+def test_a_long_time_is_said_in_seconds() -> None:
+    assert "lag 33 s " in line(FULL | {"lag_ms": 32_708.0})
+
+
 @pytest.mark.parametrize("missing", list(FULL))
 def test_a_figure_that_is_not_known_yet_is_a_dash(missing: str) -> None:
     told = {name: value for name, value in FULL.items() if name != missing}
     assert "–" in line(told)
     assert "–" in line(FULL | {missing: None})
+
+
+CLOSED = {"ingest_closed": {"reason": "disk_nearly_full", "detail": "the data folder holds 2.15 GB"}}
+
+
+def test_a_door_that_lets_nobody_in_is_said_with_its_reason_and_when_it_opens() -> None:
+    out = io.StringIO()
+    status = StatusLine(out)
+    for second, more in enumerate(({}, CLOSED, CLOSED, {}, {"ingest_closed": None}), start=100):
+        status.show(FULL | more, float(second * 10))
+    said = [text for text in out.getvalue().splitlines() if "/s ·" not in text]
+    assert said == ["ingest has stopped: the data folder holds 2.15 GB", "ingest goes on"]
+    assert line(FULL | CLOSED).endswith("18 h left · ingest stopped (disk_nearly_full)")
 
 
 def test_before_the_first_answer_the_line_says_so() -> None:
