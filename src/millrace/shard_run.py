@@ -79,7 +79,7 @@ class ShardRun:
                 self._weigh(last)
             self.inflight.take(first, last)
             outputs = self.process_.step(part, frozenset(self.skips))
-            self.inflight.put_down()
+            self._put_down(last)
             if lone:
                 self.deaths.survived(self.shard, last)
             self.position = last
@@ -88,6 +88,14 @@ class ShardRun:
                 self.window.append((self._window_to + 1, output.position, output.readings))
                 self._window_to = output.position
                 yield output
+
+    def _put_down(self, last: int) -> None:
+        """Processed up to here. Suspects that are still ahead stay named: whoever ends before them, by a hand-over or a
+        kill, leaves them to its successor, who would else take them among others again, which nobody counts."""
+        if last < self.suspects[1]:
+            self.inflight.take(max(last + 1, self.suspects[0]), self.suspects[1])
+        else:
+            self.inflight.put_down()
 
     def _parts(self, records: Sequence[Record]) -> Iterator[tuple[Sequence[Record], bool]]:
         """Pieces of the records with whether each is a suspect alone; after the first moments only size cuts them."""

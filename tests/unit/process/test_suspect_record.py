@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,7 +42,8 @@ class Worker:
         self.skipped: list[int] = []
         self.process = Process()
 
-    def live(self) -> None:
+    def live(self, positions: Sequence[int] = range(5, 10)) -> None:
+        """Process records of these positions, then stop."""
         inflight = Inflight(self.file)
         held = inflight.held()
         run = ShardRun(
@@ -52,7 +53,7 @@ class Worker:
             skips=set(self.skipped), suspects=(held.first, held.last), snapshot_due_s=0.0,
         )  # fmt: skip
         try:
-            list(run.process([Record(position, 0, "", b"") for position in range(5, 10)]))
+            list(run.process([Record(position, 0, "", b"") for position in positions]))
         finally:
             inflight.close()
 
@@ -76,3 +77,26 @@ def test_a_record_is_skipped_after_three_deaths_alone_and_no_sooner(tmp_path: Pa
     assert worker.skipped == [DEADLY]
     assert worker.process.given[-1][-1] == 9
     assert worker.deaths == {}
+
+
+@pytest.mark.requirement("S-19")
+@pytest.mark.parametrize("before", [range(1, 5), range(1, 7)], ids=["before the suspects", "among them"])
+def test_who_stops_before_a_suspect_leaves_it_to_its_successor(tmp_path: Path, before: range) -> None:
+    worker = Worker(tmp_path)
+    for _ in range(2):  # in its batch, then alone
+        with pytest.raises(Killed):
+            worker.live()
+    worker.live(before)
+    with pytest.raises(Killed):
+        worker.live(range(5, 10))
+    assert worker.process.given[-1] == [DEADLY], "it was taken among others, and the death counted nowhere"
+
+
+def test_what_was_processed_is_suspect_no_more(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    with pytest.raises(Killed):
+        worker.live()
+    worker.skipped.append(DEADLY)
+    worker.live()
+    worker.live(range(10, 13))
+    assert worker.process.given[-1] == [10, 11, 12]
