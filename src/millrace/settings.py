@@ -39,6 +39,7 @@ class Settings(BaseModel):
     """Free space on the disk below which ingest answers 429: a full disk kills the servers."""
 
     api_host: str = "127.0.0.1"
+    """Address on which the API listens; 0.0.0.0 or :: (everywhere) is yours to ask for."""
     api_port: int = Field(8080, ge=1, le=65535)
     """Port of the REST API and the ingest."""
     api_token: str = Field("", repr=False)
@@ -99,15 +100,18 @@ class Settings(BaseModel):
     """Rows that a shard may be ahead of a sink that is away, before it waits."""
 
     reading_retention_h: int = Field(24, ge=1)
-    """Raw critical readings in PostgreSQL."""
+    """How long PostgreSQL keeps raw critical readings; the archive keeps all."""
     rollup_1s_retention_days: int = Field(3, ge=1)
+    """How long PostgreSQL keeps rollups of 1 s."""
     rollup_1m_retention_days: int = Field(90, ge=1)
+    """How long PostgreSQL keeps rollups of 1 min; those of 1 h stay."""
 
     asset_model: Path | None = None
     """YAML or CSV file of the asset model, applied at start when it changed."""
     trace_ratio: float = Field(0.001, ge=0, le=1)
     """Share of frames that are traced from ingest to sink."""
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    """Least level of what is logged: debug, info, warning or error."""
     log_json: bool = False
     """JSON lines instead of readable ones."""
 

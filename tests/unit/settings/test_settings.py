@@ -151,3 +151,8 @@ def test_critical_tags_have_the_common_bounds_of_time_unless_they_are_given_thei
 ) -> None:
     found = load(home(tmp_path, **set_))
     assert (found.past_s, found.future_s) == (past_s, future_s)
+
+
+def test_every_setting_says_what_it_is() -> None:
+    mute = [name for name, field in Settings.model_fields.items() if not field.description]
+    assert not mute, "write a docstring below the field: docs/settings.md is made from it"
