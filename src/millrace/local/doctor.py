@@ -16,8 +16,8 @@ from pathlib import Path
 
 from millrace.errors import MillraceError
 from millrace.local import durability, endpoints, folder, ports
+from millrace.local.addresses import Addresses
 from millrace.local.binaries import postgres_programs, valkey_program
-from millrace.local.servers import Addresses
 from millrace.settings import Settings
 
 SYNC_PROBES = 50

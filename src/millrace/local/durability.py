@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 import valkey
 
 from millrace.errors import SettingError, StoreUnavailable, StreamUnavailable
+from millrace.local.addresses import Addresses
 from millrace.stream.durability import WANTED as STREAM_WANTED
 from millrace.stream.durability import check as check_stream
-
-if TYPE_CHECKING:
-    from millrace.local.servers import Addresses
 
 POSTGRES_WANTED = {"fsync": {"on"}, "full_page_writes": {"on"}, "synchronous_commit": {"on", "remote_apply"}}
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from millrace.local import durability
+from millrace.local.addresses import Addresses
 from millrace.local.child import Child, end_stale
 from millrace.local.folder import DataFolder
 from millrace.local.postgres import EmbeddedPostgres
@@ -29,15 +29,6 @@ class Server(Protocol):
     def wait_ready(self) -> None: ...
     def answers(self) -> bool: ...
     def stop(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the servers answer; each holds a password."""
-
-    postgres_url: str
-    stream_url: str
-    cache_url: str
 
 
 class Servers:
