@@ -17,9 +17,10 @@ import valkey
 
 from millrace.errors import SettingError
 from millrace.local import durability, sockets
+from millrace.local.addresses import Addresses
 from millrace.local.child import end_stale, wait_until
 from millrace.local.folder import DataFolder, remove
-from millrace.local.servers import Addresses, Servers, running
+from millrace.local.servers import Servers, running
 from millrace.settings import Settings, load
 
 HOLD = """

@@ -22,7 +22,8 @@ from millrace.batch import Frame, ValueKind
 from millrace.devices.commands import Command, order, orders_of
 from millrace.devices.equipment import MACHINE_STATES
 from millrace.devices.plant import Plant
-from millrace.local.servers import Addresses, running
+from millrace.local.addresses import Addresses
+from millrace.local.servers import running
 from millrace.protocols import control, frame
 from millrace.schema import migrate
 from millrace.settings import Settings
