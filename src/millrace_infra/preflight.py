@@ -1,7 +1,8 @@
 """What must be true of an account before an environment is deployed to it, and what to do where it is not.
 
-Each check reads and changes nothing. `deploy` asks the same before it makes anything. Only a secret that a person
-fills is opened, for its fields, which go nowhere; what a rotation fills is not.
+Each check reads and changes nothing. `deploy` asks the same before it makes anything, and the verbs that go by what is
+there ask who they are and whether it is theirs. Only a secret that a person fills is opened, for its fields, which go
+nowhere; what a rotation fills is not.
 """
 
 from __future__ import annotations
@@ -53,24 +54,16 @@ class Account:
     client: Callable[[str], Any]
 
 
-def examine(account: Account) -> Iterator[Finding]:
-    """Every finding; credentials first, and nothing more where they are wrong."""
+Check = Callable[[Account], Iterator[Finding]]
+
+
+def examine(account: Account, *checks: Check) -> Iterator[Finding]:
+    """Every finding, or those of these checks; credentials first, and nothing more where they are wrong."""
     credentials = check_credentials(account)
     yield credentials
     if not credentials.ok:
         return
-    for check in (
-        check_zones,
-        check_state,
-        check_shards,
-        check_quotas,
-        check_neighbours,
-        check_certificate,
-        check_secrets,
-        check_account_stack,
-        check_account_parts,
-        check_role_boundary,
-    ):
+    for check in checks or BEFORE_A_DEPLOYMENT:
         try:
             yield from check(account)
         except Exception as error:
@@ -80,9 +73,9 @@ def examine(account: Account) -> Iterator[Finding]:
             )
 
 
-def require(account: Account) -> None:
+def require(account: Account, *checks: Check) -> None:
     """NotReady with every finding that is not ok; else nothing."""
-    faults = [sentence(one) for one in examine(account) if not one.ok]
+    faults = [sentence(one) for one in examine(account, *checks) if not one.ok]
     if faults:
         raise NotReady("\n".join(faults))
 
@@ -182,7 +175,7 @@ def check_neighbours(account: Account) -> Iterator[Finding]:
     others = sorted({tag.get("environment", "") for tag in tags} - {e.name})
     yield Finding(
         f"suffix {e.suffix}", not others, f"of {', '.join(others)}" if others else "free, or ours",
-        f"choose another suffix: {e.suffix} is deployed from another environment here",
+        f"give ENV={', '.join(others)}, from which {e.suffix} is deployed here, or choose another suffix",
     )  # fmt: skip
 
 
@@ -298,3 +291,20 @@ def check_account_stack(account: Account) -> Iterator[Finding]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+BEFORE_A_DEPLOYMENT: Final[tuple[Check, ...]] = (
+    check_zones,
+    check_state,
+    check_shards,
+    check_quotas,
+    check_neighbours,
+    check_certificate,
+    check_secrets,
+    check_account_stack,
+    check_account_parts,
+    check_role_boundary,
+)
+TO_READ_A_DEPLOYMENT: Final[tuple[Check, ...]] = (check_state,)
+TO_DESTROY: Final[tuple[Check, ...]] = (check_state, check_neighbours)
+"""A suffix in the hands of another environment's file would go without that environment's own guard."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ready")
 
 
+def with_terraform(folder: Path) -> str:
+    """A search path with what stands for Terraform, as far as a verb asks whether it is there."""
+    folder.mkdir()
+    file = folder / "terraform"
+    file.write_text("""#!/bin/sh\necho '{"terraform_version": "1.11.4"}'\n""")
+    file.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
 @pytest.fixture(scope="module")
 def ready(aws: Aws, folder: Path) -> Environment:
     """An account that lacks nothing, and the environment that it is ready for."""
@@ -37,10 +47,12 @@ def ready(aws: Aws, folder: Path) -> Environment:
 
 
 @pytest.fixture(autouse=True)
-def _there(aws: Aws, ready: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As who calls a verb there: in a folder with the environments, signed in, Terraform and Node on the path."""
+def _there(
+    aws: Aws, ready: Environment, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As who calls a verb there: in a folder with the environments, signed in, Terraform on the path."""
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("shutil.which", lambda name, *_, **__: f"/bin/{name}")
+    monkeypatch.setenv("PATH", with_terraform(tmp_path / "bin"))
     for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": aws.address, **IMAGES}.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_REGION", "AWS_PROFILE", "ENV", "ENVIRONMENT_SUFFIX"):
