@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from millrace.errors import SettingError, nearest
 from millrace.names import PROJECT
 from millrace_infra.naming import Names, check_suffix
+from millrace_infra.settings.mistakes import mistake
 from millrace_infra.settings.places import (
     CiSettings,
     EdgeSettings,
@@ -27,7 +28,7 @@ from millrace_infra.settings.places import (
     StateSettings,
 )
 from millrace_infra.settings.regions import check_region, check_zones
-from millrace_infra.settings.section import Impossible, Section
+from millrace_infra.settings.section import Impossible, Section, shaped
 from millrace_infra.settings.sizes import (
     ON_DEMAND_BYTES_PER_S,
     CacheSize,
@@ -48,7 +49,7 @@ class Settings(Section):
     """The content of one file."""
 
     region: str
-    account_id: Annotated[str, Field(pattern=r"^\d{12}$")]
+    account_id: Annotated[str, shaped(r"\d{12}", "the twelve digits of the account")]
     zone_ids: Annotated[tuple[str, ...], Field(min_length=2, max_length=3)]
     """Availability zones by id: a zone's name means another place in each account."""
     owner: Annotated[str, Field(min_length=1)]
@@ -101,6 +102,7 @@ class Settings(Section):
                 f"{wanted}…: a certificate of this region and account, no other is taken",
                 key="edge.certificate_arn",
             )
+        self.producers.check_place(self.region, self.account_id)
         return self
 
     @model_validator(mode="after")
@@ -175,15 +177,18 @@ def known(folder: Path = FOLDER) -> list[str]:
 
 
 def _read(folder: Path, name: str) -> Mapping[str, Any]:
+    if not known(folder):
+        want = f"a file of {folder}/ here, and there is none: call it from the project's folder"
+        raise SettingError("ENV", got=name, want=want)
     if name not in known(folder):
-        want = f"one of {', '.join(known(folder)) or 'nothing: the folder is empty'}"
-        raise SettingError("ENV", got=name, want=want + nearest(name, known(folder)))
+        raise SettingError("ENV", got=name, want=f"one of {', '.join(known(folder))}" + nearest(name, known(folder)))
     try:
         content = yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8"), Loader=SAFE)  # nosec B506
     except yaml.YAMLError as error:
-        raise SettingError(f"{name}.yaml", got=str(error), want="YAML") from None
+        raise SettingError(f"{folder / name}.yaml", got=" ".join(str(error).split()), want="YAML") from None
     if not isinstance(content, dict):
-        raise SettingError(f"{name}.yaml", got=type(content).__name__, want="a mapping of settings")
+        found = "an empty file" if content is None else type(content).__name__
+        raise SettingError(f"{folder / name}.yaml", got=found, want="a mapping of settings")
     return content
 
 
@@ -191,12 +196,4 @@ def _parse(content: Mapping[str, Any], file: str) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        cause = first.get("ctx", {}).get("error")
-        where = [str(part) for part in first["loc"]]
-        if isinstance(cause, Impossible):
-            where, found, want = [*where, cause.key] if cause.key else where, cause.got, cause.want
-        else:
-            found = "a mapping" if isinstance(first["input"], dict | Section) else first["input"]
-            want = first["msg"].removeprefix("Value error, ")
-        raise SettingError(f"{file} {'.'.join(where)}".strip(), got=found, want=want) from None
+        raise mistake(error, Settings, file) from None

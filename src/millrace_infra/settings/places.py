@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from millrace_infra.settings.domains import Domain, of_suffix
-from millrace_infra.settings.section import Impossible, Section
+from millrace_infra.settings.section import Impossible, Section, shaped
 
 VPC_PREFIX_MAX: Final = 20
 """Three tiers in three zones take nine subnets; a /20 gives each 251 addresses, and a task takes one."""
 
-Cidr = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+\.\d+/\d+$")]
-Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d*:.+$")]
-Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+
+def check_network(text: str) -> str:
+    """The network as it was written, or Impossible with the reason."""
+    try:
+        ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise Impossible(text, f"an IPv4 network such as 10.40.0.0/20: {error}") from None
+    if "/" not in text:
+        raise Impossible(text, f"a network with its length, such as {text}/20")
+    return text
+
+
+Cidr = Annotated[str, AfterValidator(check_network)]
+Arn = Annotated[str, shaped(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d*:.+", "an ARN, arn:aws:…")]
+Email = Annotated[str, shaped(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address of mail")]
+Https = Annotated[str, shaped(r"https://[^\s]+", "an address that begins with https://")]
 
 
 class NetworkSettings(Section):
@@ -24,7 +38,7 @@ class NetworkSettings(Section):
     """What carries calls to AWS: a NAT gateway in each zone, one for all, or interface end points alone."""
     allowed_networks: tuple[Cidr, ...] = ()
     """Networks (VPN, offices over a transit gateway) that may open the dashboard."""
-    transit_gateway_id: Annotated[str, Field(pattern=r"^(tgw-[0-9a-f]{8,17})?$")] = ""
+    transit_gateway_id: Annotated[str, shaped(r"(tgw-[0-9a-f]{8,17})?", "tgw-… as AWS calls it, or nothing")] = ""
     """What carries those networks here; empty: nobody outside reaches the dashboard."""
 
     @field_validator("cidr")
@@ -61,26 +75,43 @@ class ProducerTrust(Section):
 
     kind: Literal["account", "roles_anywhere", "iot"] = "account"
     principals: tuple[Arn, ...] = ()
-    """`account`: roles of this account; `roles_anywhere`: the trust anchor."""
+    """`account`: roles of this account, or nobody named: whom its own policies allow. `roles_anywhere`: the trust
+    anchor. `iot`: none, its devices have policies of their own."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:
-        if self.kind == "roles_anywhere" and len(self.principals) != 1:
-            raise Impossible(
-                len(self.principals),
-                "for roles_anywhere exactly one: the trust anchor's ARN",
-                key="principals",
-            )
+        found = len(self.principals)
+        if self.kind == "roles_anywhere" and found != 1:
+            want = "for roles_anywhere exactly one: the trust anchor's ARN"
+            raise Impossible(found, want, key="principals")
+        if self.kind == "iot" and found:
+            raise Impossible(found, "none for iot: which device may is its IoT policy's to say", key="principals")
         return self
+
+    def check_place(self, region: str, account_id: str) -> None:
+        """Impossible where one of them is not of this account, or the anchor not of this region."""
+        wanted = {
+            "account": rf"arn:aws:iam::{account_id}:role/.+",
+            "roles_anywhere": rf"arn:aws:rolesanywhere:{region}:{account_id}:trust-anchor/.+",
+        }
+        for principal in self.principals:
+            if not re.fullmatch(wanted[self.kind], principal):
+                raise Impossible(principal, _PLACES[self.kind], key="producers.principals")
+
+
+_PLACES: Final = {
+    "account": "roles of this account, arn:aws:iam::<account_id>:role/…: another account's would be let in",
+    "roles_anywhere": "a trust anchor of this region and account, arn:aws:rolesanywhere:…:trust-anchor/…",
+}
 
 
 class OidcSettings(Section):
     """Sign-in of people to the dashboard, which is told of it and does not do it yet."""
 
-    issuer: Annotated[str, Field(pattern=r"^https://")]
-    authorization_endpoint: Annotated[str, Field(pattern=r"^https://")]
-    token_endpoint: Annotated[str, Field(pattern=r"^https://")]
-    user_info_endpoint: Annotated[str, Field(pattern=r"^https://")]
+    issuer: Https
+    authorization_endpoint: Https
+    token_endpoint: Https
+    user_info_endpoint: Https
     client_id: str
 
 
@@ -137,8 +168,8 @@ class StateSettings(Section):
 class CiSettings(Section):
     """The hosted CI that may plan and deploy, by the tokens that it signs. No repository: nobody but people."""
 
-    repository: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)?$")] = ""
-    issuer: Annotated[str, Field(pattern=r"^https://[a-z0-9./-]+$")] = (
+    repository: Annotated[str, shaped(r"([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)?", "owner/name of a repository")] = ""
+    issuer: Annotated[str, shaped(r"https://[a-z0-9./-]+", "https:// and a host in small letters")] = (
         "https://token.actions.githubusercontent.com"
     )
     plan_environments: tuple[str, ...] = ("plan",)
