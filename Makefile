@@ -83,7 +83,7 @@ lock: $(VENV)/.dev ## resolve the dependencies again, hashes included
 # --- the platform on AWS: make deploy ENV=dev SUFFIX=pr42 ----------------------------------------------------
 ENV    ?= dev
 SUFFIX ?= $(or $(ENVIRONMENT_SUFFIX),dev)
-INFRA   = $(BIN)/python -m millrace_infra $@ --env $(ENV) --suffix $(SUFFIX)
+INFRA   = $(BIN)/python -m millrace_infra $@ --env '$(ENV)' --suffix '$(SUFFIX)'
 
 .PHONY: bootstrap synth preflight plan deploy outputs deployed destroy
 bootstrap: $(VENV)/.dev ## AWS: what exists once per account and region; adopts what is there
@@ -95,7 +95,7 @@ synth: $(VENV)/.dev ## AWS: write the Terraform program of ENV under SUFFIX; tou
 .PHONY: synth-all
 synth-all: $(VENV)/.dev ## AWS: the same for every environment there is
 	@for file in environments/*.yaml; do \
-	  $(BIN)/python -m millrace_infra synth --env "$$(basename "$$file" .yaml)" --suffix $(SUFFIX); \
+	  $(BIN)/python -m millrace_infra synth --env "$$(basename "$$file" .yaml)" --suffix '$(SUFFIX)'; \
 	done
 
 preflight: $(VENV)/.dev ## AWS: is the account ready, and if not, what to do

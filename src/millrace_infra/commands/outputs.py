@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from millrace.errors import SettingError
 from millrace_infra.commands.options import EnvOption, SuffixOption, chosen
 
 
@@ -17,5 +18,8 @@ def outputs(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
     require(Account(place.environment, client_of(place.environment)), *TO_READ_A_DEPLOYMENT)
     place.synthesize()
     with place.terraform(place.platform, shown=False) as terraform:
-        file = write_outputs(terraform.outputs())
-    typer.echo(file.read_text(), nl=False)
+        found = terraform.outputs()
+    if not found:
+        want = "one that is deployed (make deploy): the state has no outputs, and no file was written"
+        raise SettingError("ENVIRONMENT_SUFFIX", got=suffix, want=want)
+    typer.echo(write_outputs(found).read_text(), nl=False)

@@ -32,10 +32,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_terraform(folder: Path) -> str:
-    """A search path with what stands for Terraform, as far as a verb asks whether it is there."""
+    """A search path with what stands for Terraform: new enough, and with a state in which nothing is."""
     folder.mkdir()
     file = folder / "terraform"
-    file.write_text("""#!/bin/sh\necho '{"terraform_version": "1.11.4"}'\n""")
+    answers = """version) echo '{"terraform_version": "1.11.4"}';; output) echo '{}';; init) :;; *) exit 9;;"""
+    file.write_text(f'#!/bin/sh\ncase "$1" in {answers} esac\n')
     file.chmod(0o755)
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 

@@ -177,3 +177,17 @@ def test_what_is_a_mistake_of_ours_keeps_its_traceback(state: None, monkeypatch:
     monkeypatch.setattr("millrace_infra.workspace.Workspace.synthesize", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(monkeypatch, "destroy", "--suffix", "quiet")
+
+
+def test_outputs_of_what_is_not_deployed_take_the_place_of_no_others(
+    state: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path("cfn-outputs") / "flat-outputs.json"
+    file.parent.mkdir()
+    file.write_text('{"suffix": "other"}')
+    assert run(monkeypatch, "outputs", "--suffix", SUFFIX) == 2
+    assert capsys.readouterr().err == (
+        f"millrace_infra: ENVIRONMENT_SUFFIX: found '{SUFFIX}', wanted one that is deployed (make deploy): "
+        "the state has no outputs, and no file was written\n"
+    )
+    assert file.read_text() == '{"suffix": "other"}'
