@@ -8,6 +8,7 @@ nowhere; what a rotation fills is not.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +29,9 @@ SECRET_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Field of `SecretNames` -> what its JSON must hold. The others are filled by their first rotation, and not opened."""
 CURRENT: Final = "AWSCURRENT"
+MASTER_PASSWORD: Final = re.compile(r"[!-~]{8,41}")
+MASTER_PASSWORD_NEVER: Final = frozenset('/"@')
+"""What Aurora takes; it says so when the cluster is made, which is half way. Source: RDS API, CreateDBCluster."""
 
 
 class NotReady(MillraceError):
@@ -263,7 +267,17 @@ def _check_content(title: str, field: str, content: Mapping[str, Any], wanted: t
         return Finding(
             title, False, f"of user {user}", f"name {DATABASE_MASTER}: the cluster's master is called so"
         )
+    if field == "database_master" and not _is_masters_password(content["password"]):
+        return Finding(
+            title, False, "with a password that Aurora refuses",
+            'give it one of 8 to 41 characters of ASCII, none of them / " @ or a space',
+        )  # fmt: skip
     return Finding(title, True, "there")
+
+
+def _is_masters_password(password: object) -> bool:
+    text = password if isinstance(password, str) else ""
+    return bool(MASTER_PASSWORD.fullmatch(text)) and MASTER_PASSWORD_NEVER.isdisjoint(text)
 
 
 def rotation_function(environment: Environment, field: str) -> str:
