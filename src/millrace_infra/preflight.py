@@ -237,15 +237,32 @@ def check_secrets(account: Account) -> Iterator[Finding]:
         yield _check_secret(account, field, wanted)
 
 
-def _check_secret(account: Account, field: str, wanted: tuple[str, ...]) -> Finding:
+def check_secrets_are_there(account: Account) -> Iterator[Finding]:
+    """For a plan, whose role may open one of them alone."""
+    for field, wanted in SECRET_FIELDS.items():
+        described = _described(account, field, wanted)
+        if isinstance(described, Finding):
+            yield described
+
+
+def _described(account: Account, field: str, wanted: tuple[str, ...]) -> Finding | Mapping[str, Any]:
+    """What Secrets Manager says of it, or that it is missing."""
     manager, name = account.client("secretsmanager"), getattr(account.environment.secrets, field)
     title, advice = f"secret {name}", f"create it as JSON with {', '.join(wanted) or 'any content'}"
     try:
-        described = manager.describe_secret(SecretId=name)
+        described: Mapping[str, Any] = manager.describe_secret(SecretId=name)
     except manager.exceptions.ResourceNotFoundException:
         return Finding(title, False, "missing", advice)
     if not any(CURRENT in labels for labels in described.get("VersionIdsToStages", {}).values()):
         return Finding(title, False, "without a value", advice)
+    return described
+
+
+def _check_secret(account: Account, field: str, wanted: tuple[str, ...]) -> Finding:
+    manager, name = account.client("secretsmanager"), getattr(account.environment.secrets, field)
+    title, described = f"secret {name}", _described(account, field, wanted)
+    if isinstance(described, Finding):
+        return described
     rotated_by = described.get("RotationLambdaARN", "").rpartition(":")[2]
     if rotated_by not in ("", rotation_function(account.environment, field)):
         return Finding(
@@ -320,5 +337,6 @@ BEFORE_A_DEPLOYMENT: Final[tuple[Check, ...]] = (
     check_role_boundary,
 )
 TO_READ_A_DEPLOYMENT: Final[tuple[Check, ...]] = (check_state,)
+TO_PLAN: Final[tuple[Check, ...]] = (check_state, check_secrets_are_there)
 TO_DESTROY: Final[tuple[Check, ...]] = (check_state, check_neighbours)
 """A suffix in the hands of another environment's file would go without that environment's own guard."""

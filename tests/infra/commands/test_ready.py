@@ -79,7 +79,7 @@ def test_an_account_that_lacks_nothing_is_found_ready(
     assert len(said.out.splitlines()) > 10
 
 
-@pytest.mark.parametrize("verb", ["preflight", "deploy"])
+@pytest.mark.parametrize("verb", ["preflight", "plan", "deploy"])
 def test_a_missing_secret_stops_it_with_nothing_done(
     verb: str,
     aws: Aws,
@@ -102,7 +102,7 @@ def test_a_missing_secret_stops_it_with_nothing_done(
     assert made(aws, ready) == []
 
 
-@pytest.mark.parametrize("verb", ["preflight", "deploy"])
+@pytest.mark.parametrize("verb", ["preflight", "plan", "deploy"])
 def test_each_thing_that_is_missing_has_a_sentence(
     verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,7 +101,19 @@ def test_in_another_account_nothing_is_read_and_nothing_is_removed(
     assert key in keys(client)
 
 
-@pytest.mark.parametrize("verb", BY_THE_STATE)
+def test_a_plan_without_a_state_and_secrets_names_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "plan", "--env", "us-east-1", "--suffix", SUFFIX) == 2
+    said = capsys.readouterr().err.removeprefix("millrace_infra: ").splitlines()
+    names = ("database-master", "database-user", "api-signing", "api-keys", "dashboard-oidc")
+    assert [line.partition(":")[0] for line in said] == [
+        "state bucket", *(f"secret millrace/{SUFFIX}/{name}" for name in names),
+    ]  # fmt: skip
+    assert sorted(path.name for path in Path().iterdir()) == ["bin", "environments"]
+
+
+@pytest.mark.parametrize("verb", [verb for verb in BY_THE_STATE if verb != "plan"])
 def test_without_a_state_to_go_by_the_bucket_is_named(
     verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
