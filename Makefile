@@ -70,9 +70,10 @@ engines: $(VENV)/.dev .tools/cdktn/.ready ## the program with CDKTN in the place
 second-emulator: .tools/ministack/.ready ## ministack, without which the tests of roles, functions and edge skip
 
 .PHONY: docs
-docs: $(VENV)/.dev ## write docs/settings.md and docs/requirements.md again
+docs: $(VENV)/.dev ## write the pages again that come out of the code
 	$(BIN)/python scripts/document_settings.py > docs/settings.md
 	$(BIN)/python scripts/document_requirements.py > docs/requirements.md
+	$(BIN)/python scripts/document_environments.py > docs/environments.md
 	$(BIN)/python scripts/draw_infrastructure.py > docs/infrastructure.md
 	$(BIN)/python scripts/document_api.py > src/millrace_infra/edge/service.json
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic.fields import FieldInfo
 
 from millrace.errors import SettingError
 from millrace_infra.settings import known, load
 from millrace_infra.settings.regions import regions, zone_prefix
+from scripts import document_environments
 from tests.infra.conftest import ENVIRONMENTS, FOLDER
 
 LONGEST = "a23456789012"
@@ -221,6 +224,31 @@ def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="wanted YAML") as error:
         load("dev", "a", folder=tmp_path)
     assert r"\n" not in str(error.value)
+
+
+def test_the_page_of_the_keys_is_current() -> None:
+    page = (FOLDER.parent / "docs" / "environments.md").read_text(encoding="utf-8")
+    assert page == document_environments.table(), "make docs writes it again"
+
+
+@pytest.mark.parametrize(("key", "field"), list(document_environments.entries()))
+def test_every_key_has_its_meaning(key: str, field: FieldInfo) -> None:
+    assert field.description, f"give {key} a docstring"
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_every_key_of_an_environment_s_file_is_on_the_page(name: str) -> None:
+    written = set(dotted(yaml.safe_load((FOLDER / f"{name}.yaml").read_text())))
+    assert written <= {key for key, _ in document_environments.entries()}
+    assert written >= {key for key, field in document_environments.entries() if field.is_required()}
+
+
+def dotted(content: dict[str, object], path: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from dotted(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}"
 
 
 def test_an_empty_file_is_called_so(tmp_path: Path) -> None:

@@ -49,14 +49,19 @@ class Settings(Section):
     """The content of one file."""
 
     region: str
+    """AWS calls it so: eu-central-1. The file decides; AWS_REGION must agree."""
     account_id: Annotated[str, shaped(r"\d{12}", "the twelve digits of the account")]
+    """Every verb refuses the credentials of another."""
     zone_ids: Annotated[tuple[str, ...], Field(min_length=2, max_length=3)]
     """Availability zones by id: a zone's name means another place in each account."""
     owner: Annotated[str, Field(min_length=1)]
+    """A tag on everything: whom to ask. The same in all environments of an account and region."""
     cost_centre: Annotated[str, Field(min_length=1)]
+    """A tag on everything: who pays."""
     profile: Literal["ephemeral", "records"] = "ephemeral"
     """`ephemeral`: everything can be destroyed. `records`: Object Lock, and `destroy` is guarded."""
     architecture: Literal["ARM64", "X86_64"] = "ARM64"
+    """What the tasks run on; the images must be there for it."""
     load: Load
     network: NetworkSettings
     stream: StreamSize
@@ -67,14 +72,19 @@ class Settings(Section):
     database: DatabaseSize
     cache: CacheSize
     critical_days: int = RETENTION_DAYS_MIN
-    """How long the archive keeps critical readings."""
+    """How long the archive keeps critical readings: that is the least, seven years."""
     standard_days: Annotated[int, Field(ge=30)] = 365
+    """How long the archive keeps the readings of standard tags."""
     second_archive_copy: bool = False
+    """A copy of the archive in a second bucket, for the day on which the first one is gone."""
     log_days: Literal[30, 60, 90, 180, 365, 731, 1096, 1827, 2557] = 365
+    """How long CloudWatch keeps every log group."""
     edge: EdgeSettings
     secrets: SecretNames = SecretNames()
     alarm_recipients: Annotated[tuple[Email, ...], Field(min_length=1)]
+    """Addresses of mail; each confirms its subscription once."""
     budget_usd_per_month: Annotated[int, Field(ge=1)]
+    """People are told at 80 % of it, and as soon as the month is expected to cost more."""
     state: StateSettings = StateSettings()
     ci: CiSettings = CiSettings()
 

@@ -34,6 +34,7 @@ Https = Annotated[str, shaped(r"https://[^\s]+", "an address that begins with ht
 
 class NetworkSettings(Section):
     cidr: Cidr
+    """The VPC, /16 to /20; no network of yours that is to reach it."""
     egress: Literal["nat_per_zone", "nat", "endpoints"] = "nat_per_zone"
     """What carries calls to AWS: a NAT gateway in each zone, one for all, or interface end points alone."""
     allowed_networks: tuple[Cidr, ...] = ()
@@ -74,6 +75,7 @@ class ProducerTrust(Section):
     """Who may take the role that puts frames on the stream."""
 
     kind: Literal["account", "roles_anywhere", "iot"] = "account"
+    """`account`: roles of it; `roles_anywhere`: certificates of your authority; `iot`: devices that AWS IoT knows."""
     principals: tuple[Arn, ...] = ()
     """`account`: roles of this account, or nobody named: whom its own policies allow. `roles_anywhere`: the trust
     anchor. `iot`: none, its devices have policies of their own."""
@@ -109,10 +111,15 @@ class OidcSettings(Section):
     """Sign-in of people to the dashboard, which is told of it and does not do it yet."""
 
     issuer: Https
+    """Your identity provider."""
     authorization_endpoint: Https
+    """Where it asks people who they are."""
     token_endpoint: Https
+    """Where a code becomes a token."""
     user_info_endpoint: Https
+    """Where it says who somebody is."""
     client_id: str
+    """Of the dashboard at your identity provider; the secret `dashboard_oidc` holds its other half."""
 
 
 class EdgeSettings(Section):
@@ -123,8 +130,11 @@ class EdgeSettings(Section):
     internal_domain: Domain
     """Name that the private load balancer answers to: the certificate's other name."""
     requests_per_s: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Of all integrators together; what is over it is answered with 429."""
     burst: Annotated[int, Field(ge=1, le=5_000)] = 1_000
+    """Requests that may come at once."""
     requests_per_day: Annotated[int, Field(ge=1)] = 5_000_000
+    """The quota of a usage plan: each API key has it for itself."""
     oidc: OidcSettings
 
     @model_validator(mode="after")
@@ -144,11 +154,17 @@ class SecretNames(Section):
     """Names of secrets that exist; `{suffix}` is filled in. None is created, none is read into the state."""
 
     database_master: str = "millrace/{suffix}/database-master"
+    """`username` and `password` of the cluster's master."""
     database_user: str = "millrace/{suffix}/database-user"
+    """Who the services are in PostgreSQL; rotated."""
     api_signing: str = "millrace/{suffix}/api-signing"
+    """What the API signs with; rotated."""
     api_keys: str = "millrace/{suffix}/api-keys"
+    """What integrators show to the API; rotated."""
     dashboard_oidc: str = "millrace/{suffix}/dashboard-oidc"
+    """`client_secret` of the dashboard at your identity provider."""
     rotation_days: Annotated[int, Field(ge=1, le=1000)] = 30
+    """How often each rotated secret changes."""
 
     def of(self, suffix: str) -> SecretNames:
         names = {
@@ -161,6 +177,7 @@ class SecretNames(Section):
 
 class StateSettings(Section):
     kind: Literal["local", "s3"] = "s3"
+    """`local`: a file beside the program, for one person alone."""
     bucket: str = ""
     """Empty: the bucket that `make bootstrap` makes in this account and region."""
 
@@ -169,9 +186,12 @@ class CiSettings(Section):
     """The hosted CI that may plan and deploy, by the tokens that it signs. No repository: nobody but people."""
 
     repository: Annotated[str, shaped(r"([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)?", "owner/name of a repository")] = ""
+    """Whose jobs may take the roles; empty: no CI is let in."""
     issuer: Annotated[str, shaped(r"https://[a-z0-9./-]+", "https:// and a host in small letters")] = (
         "https://token.actions.githubusercontent.com"
     )
+    """Who signs its tokens."""
     plan_environments: tuple[str, ...] = ("plan",)
+    """Environments of the CI whose jobs may plan."""
     deploy_environments: tuple[str, ...] = ("deploy", "ephemeral", "roll-back")
     """Environments of the CI, not of ours: who approves a job there is set there."""
