@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from millrace.errors import SettingError
+from millrace.names import PROJECT
 from millrace_infra.preflight import bucket_is_there
 from millrace_infra.settings import Environment
 
@@ -62,7 +64,26 @@ def _policy(body: Mapping[str, Any], environment: Environment, client: Clients) 
 
 
 def _bucket(body: Mapping[str, Any], _: Environment, client: Clients) -> str:
-    return str(body["bucket"]) if bucket_is_there(client("s3"), body["bucket"]) else ""
+    s3, name = client("s3"), str(body["bucket"])
+    if not bucket_is_there(s3, name):
+        return ""
+    if not _is_ours(s3, name):
+        raise SettingError(
+            "state.bucket",
+            got=f"{name}, which is there without the tag project={PROJECT}",
+            want="a bucket for this platform alone, which bootstrap makes: its policy, versions and life cycle are set",
+        )
+    return name
+
+
+def _is_ours(s3: Any, bucket: str) -> bool:
+    try:
+        tags = s3.get_bucket_tagging(Bucket=bucket)["TagSet"]
+    except s3.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchTagSet":
+            raise
+        return False
+    return {"Key": "project", "Value": PROJECT} in tags
 
 
 _NAMED: Final[Mapping[str, Callable[[Mapping[str, Any], Environment, Clients], str]]] = {

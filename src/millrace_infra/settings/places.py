@@ -179,7 +179,7 @@ class StateSettings(Section):
     kind: Literal["local", "s3"] = "s3"
     """`local`: a file beside the program, for one person alone."""
     bucket: str = ""
-    """Empty: the bucket that `make bootstrap` makes in this account and region."""
+    """The name under which `make bootstrap` makes it, for this platform alone; empty: one of the account and region."""
 
 
 class CiSettings(Section):
