@@ -183,6 +183,31 @@ def check_neighbours(account: Account) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def check_profile(account: Account) -> Iterator[Finding]:
+    """An archive is locked when it is made or never: under another profile Terraform makes it anew, and empties it."""
+    e, s3 = account.environment, account.client("s3")
+    bucket, said = e.names.in_world("archive"), e.settings.profile
+    if not bucket_is_there(s3, bucket):
+        yield Finding("profile", True, f"{said}, and no archive yet")
+        return
+    made = "records" if _is_locked(s3, bucket) else "ephemeral"
+    yield Finding(
+        "profile", made == said, f"{bucket} made under {made}",
+        f"say profile: {made} in {e.name}.yaml, or choose another suffix: under {said} the archive would be made anew, "
+        "and all that is in it deleted",
+    )  # fmt: skip
+
+
+def _is_locked(s3: Any, bucket: str) -> bool:
+    try:
+        found = s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
+    except s3.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "ObjectLockConfigurationNotFoundError":
+            raise
+        return False
+    return bool(found.get("ObjectLockEnabled") == "Enabled")
+
+
 def check_account_parts(account: Account) -> Iterator[Finding]:
     for part, missing_of in PARTS.items():
         missing = missing_of(account.client)
@@ -330,6 +355,7 @@ BEFORE_A_DEPLOYMENT: Final[tuple[Check, ...]] = (
     check_shards,
     check_quotas,
     check_neighbours,
+    check_profile,
     check_certificate,
     check_secrets,
     check_account_stack,
@@ -338,5 +364,5 @@ BEFORE_A_DEPLOYMENT: Final[tuple[Check, ...]] = (
 )
 TO_READ_A_DEPLOYMENT: Final[tuple[Check, ...]] = (check_state,)
 TO_PLAN: Final[tuple[Check, ...]] = (check_state, check_secrets_are_there)
-TO_DESTROY: Final[tuple[Check, ...]] = (check_state, check_neighbours)
-"""A suffix in the hands of another environment's file would go without that environment's own guard."""
+TO_DESTROY: Final[tuple[Check, ...]] = (check_state, check_neighbours, check_profile)
+"""By another environment's file, or by one that says ephemeral by now, records would go without their guard."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from millrace_infra.preflight import BEFORE_A_DEPLOYMENT, Account, check_profile
 from millrace_infra.settings import Environment, load
 from tests.infra.commands.test_ready import with_terraform
 from tests.infra.commands.test_verbs import IMAGES, run
@@ -142,8 +143,9 @@ def test_records_do_not_go_by_the_name_of_an_environment_without_any(
     assert (records.settings.profile, free.settings.profile) == ("records", "ephemeral")
     assert records.region == free.region
     tags = [{"TagKey": name, "TagValue": value} for name, value in records.tags.items()]
-    client("kms").create_key(Tags=tags)
+    theirs = client("kms").create_key(Tags=tags)["KeyMetadata"]["KeyId"]
     said = refused(monkeypatch, capsys, "destroy", "--env", "dev", "--suffix", SUFFIX)
+    client("kms").untag_resource(KeyId=theirs, TagKeys=list(records.tags))
     assert said == (
         f"millrace_infra: suffix {SUFFIX}: found 'of eu-central-1'; give ENV=eu-central-1, "
         f"from which {SUFFIX} is deployed here, or choose another suffix\n"
@@ -168,6 +170,56 @@ def test_without_credentials_no_verb_ends_in_a_traceback(verb: str, settings: Pa
     assert done.stderr.startswith("millrace_infra: credentials: found 'Unable to locate credentials'")
     assert done.stderr.count("\n") == 1
     assert sorted(path.name for path in settings.parent.iterdir()) == ["bin", "environments"]
+
+
+@pytest.fixture
+def archive(client: Clients, environment: Environment, request: pytest.FixtureRequest) -> Iterator[str]:
+    """As a deployment under that profile made it."""
+    bucket = f"millrace-archive-{environment.settings.account_id}-{environment.region}-{SUFFIX}"
+    where = {"LocationConstraint": environment.region}
+    client("s3").create_bucket(
+        Bucket=bucket, CreateBucketConfiguration=where, ObjectLockEnabledForBucket=request.param == "records"
+    )
+    yield bucket
+    client("s3").delete_bucket(Bucket=bucket)
+
+
+@pytest.mark.requirement("S-04")
+@pytest.mark.parametrize("archive", ["records"], indirect=True)
+def test_records_do_not_go_because_their_file_says_ephemeral_by_now(
+    state: None,
+    archive: str,
+    client: Clients,
+    key: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = refused(monkeypatch, capsys, "destroy", "--env", "dev", "--suffix", SUFFIX)
+    assert said.startswith(f"millrace_infra: profile: found '{archive} made under records'; say profile: records")
+    assert key in keys(client)
+
+
+@pytest.mark.requirement("S-04")
+@pytest.mark.parametrize(
+    ("archive", "name", "ok"),
+    [("records", "dev", False), ("ephemeral", "dev", True), ("records", "eu-central-1", True),
+     ("ephemeral", "eu-central-1", False)],
+    indirect=["archive"],
+)  # fmt: skip
+def test_no_deployment_makes_an_archive_anew_that_is_there_under_another_profile(
+    archive: str, name: str, ok: bool, client: Clients
+) -> None:
+    """Terraform replaces a bucket whose lock is to be another, and with `force_destroy` empties it first."""
+    (found,) = check_profile(Account(load(name, SUFFIX, folder=FOLDER), client))
+    assert found.ok is ok
+    assert check_profile in BEFORE_A_DEPLOYMENT
+    assert "all that is in it deleted" in found.advice
+
+
+def test_where_no_archive_is_yet_any_profile_will_do(client: Clients) -> None:
+    for name in ("dev", "eu-central-1"):
+        (found,) = check_profile(Account(load(name, "none", folder=FOLDER), client))
+        assert found.ok
 
 
 def test_what_aws_refuses_half_way_is_one_sentence(
