@@ -70,9 +70,10 @@ engines: $(VENV)/.dev .tools/cdktn/.ready ## the program with CDKTN in the place
 second-emulator: .tools/ministack/.ready ## ministack, without which the tests of roles, functions and edge skip
 
 .PHONY: docs
-docs: $(VENV)/.dev ## write docs/settings.md and docs/requirements.md again
+docs: $(VENV)/.dev ## write the pages again that come out of the code
 	$(BIN)/python scripts/document_settings.py > docs/settings.md
 	$(BIN)/python scripts/document_requirements.py > docs/requirements.md
+	$(BIN)/python scripts/document_environments.py > docs/environments.md
 	$(BIN)/python scripts/draw_infrastructure.py > docs/infrastructure.md
 	$(BIN)/python scripts/document_api.py > src/millrace_infra/edge/service.json
 
@@ -83,7 +84,7 @@ lock: $(VENV)/.dev ## resolve the dependencies again, hashes included
 # --- the platform on AWS: make deploy ENV=dev SUFFIX=pr42 ----------------------------------------------------
 ENV    ?= dev
 SUFFIX ?= $(or $(ENVIRONMENT_SUFFIX),dev)
-INFRA   = $(BIN)/python -m millrace_infra $@ --env $(ENV) --suffix $(SUFFIX)
+INFRA   = $(BIN)/python -m millrace_infra $@ --env '$(ENV)' --suffix '$(SUFFIX)'
 
 .PHONY: bootstrap synth preflight plan deploy outputs deployed destroy
 bootstrap: $(VENV)/.dev ## AWS: what exists once per account and region; adopts what is there
@@ -95,7 +96,7 @@ synth: $(VENV)/.dev ## AWS: write the Terraform program of ENV under SUFFIX; tou
 .PHONY: synth-all
 synth-all: $(VENV)/.dev ## AWS: the same for every environment there is
 	@for file in environments/*.yaml; do \
-	  $(BIN)/python -m millrace_infra synth --env "$$(basename "$$file" .yaml)" --suffix $(SUFFIX); \
+	  $(BIN)/python -m millrace_infra synth --env "$$(basename "$$file" .yaml)" --suffix '$(SUFFIX)'; \
 	done
 
 preflight: $(VENV)/.dev ## AWS: is the account ready, and if not, what to do

@@ -58,6 +58,13 @@ def chosen_images(environment: Environment, environ: Mapping[str, str] = os.envi
     }
 
 
+def need_docker(environment: Environment, ecr: Any) -> None:
+    """SettingError where an image has yet to be copied and nothing is here to copy it: before anything is made."""
+    sources = chosen_sources()
+    if any(not _is_there(environment, ecr, name, sources[name]) for name in NAMES):
+        _docker_program()
+
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -82,7 +89,7 @@ def _is_there(environment: Environment, ecr: Any, name: str, source: str) -> boo
     repository, digest = repository_of(environment, name), source.rpartition("@")[2]
     try:
         ecr.describe_images(repositoryName=repository, imageIds=[{"imageDigest": digest}])
-    except ecr.exceptions.ImageNotFoundException:
+    except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.RepositoryNotFoundException):
         return False
     return True
 
@@ -96,12 +103,16 @@ def _sign_in(environment: Environment, ecr: Any, run: Run) -> None:
     _docker(run, "login", "--username", user, "--password-stdin", registry_of(environment), input=password)
 
 
-def _docker(run: Run, *arguments: str, input: str | None = None) -> None:
+def _docker_program() -> str:
     if shutil.which("docker") is None:
         raise SettingError(
             "docker", got="nothing of that name on PATH", want="Docker with buildx, to copy images"
         )
-    done = run(["docker", *arguments], input=input, text=True, capture_output=True)
+    return "docker"
+
+
+def _docker(run: Run, *arguments: str, input: str | None = None) -> None:
+    done = run([_docker_program(), *arguments], input=input, text=True, capture_output=True)
     if done.returncode:
         raise ImageNotCopied(
             f"docker {arguments[0]} ended with code {done.returncode}: {done.stderr.strip()}"

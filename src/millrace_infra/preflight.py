@@ -1,12 +1,14 @@
 """What must be true of an account before an environment is deployed to it, and what to do where it is not.
 
-Each check reads and changes nothing. `deploy` asks the same before it makes anything. Only a secret that a person
-fills is opened, for its fields, which go nowhere; what a rotation fills is not.
+Each check reads and changes nothing. `deploy` asks the same before it makes anything, and the verbs that go by what is
+there ask who they are and whether it is theirs. Only a secret that a person fills is opened, for its fields, which go
+nowhere; what a rotation fills is not.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +29,9 @@ SECRET_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Field of `SecretNames` -> what its JSON must hold. The others are filled by their first rotation, and not opened."""
 CURRENT: Final = "AWSCURRENT"
+MASTER_PASSWORD: Final = re.compile(r"[!-~]{8,41}")
+MASTER_PASSWORD_NEVER: Final = frozenset('/"@')
+"""What Aurora takes; it says so when the cluster is made, which is half way. Source: RDS API, CreateDBCluster."""
 
 
 class NotReady(MillraceError):
@@ -53,24 +58,16 @@ class Account:
     client: Callable[[str], Any]
 
 
-def examine(account: Account) -> Iterator[Finding]:
-    """Every finding; credentials first, and nothing more where they are wrong."""
+Check = Callable[[Account], Iterator[Finding]]
+
+
+def examine(account: Account, *checks: Check) -> Iterator[Finding]:
+    """Every finding, or those of these checks; credentials first, and nothing more where they are wrong."""
     credentials = check_credentials(account)
     yield credentials
     if not credentials.ok:
         return
-    for check in (
-        check_zones,
-        check_state,
-        check_shards,
-        check_quotas,
-        check_neighbours,
-        check_certificate,
-        check_secrets,
-        check_account_stack,
-        check_account_parts,
-        check_role_boundary,
-    ):
+    for check in checks or BEFORE_A_DEPLOYMENT:
         try:
             yield from check(account)
         except Exception as error:
@@ -80,9 +77,9 @@ def examine(account: Account) -> Iterator[Finding]:
             )
 
 
-def require(account: Account) -> None:
+def require(account: Account, *checks: Check) -> None:
     """NotReady with every finding that is not ok; else nothing."""
-    faults = [sentence(one) for one in examine(account) if not one.ok]
+    faults = [sentence(one) for one in examine(account, *checks) if not one.ok]
     if faults:
         raise NotReady("\n".join(faults))
 
@@ -182,8 +179,33 @@ def check_neighbours(account: Account) -> Iterator[Finding]:
     others = sorted({tag.get("environment", "") for tag in tags} - {e.name})
     yield Finding(
         f"suffix {e.suffix}", not others, f"of {', '.join(others)}" if others else "free, or ours",
-        f"choose another suffix: {e.suffix} is deployed from another environment here",
+        f"give ENV={', '.join(others)}, from which {e.suffix} is deployed here, or choose another suffix",
     )  # fmt: skip
+
+
+def check_profile(account: Account) -> Iterator[Finding]:
+    """An archive is locked when it is made or never: under another profile Terraform makes it anew, and empties it."""
+    e, s3 = account.environment, account.client("s3")
+    bucket, said = e.names.in_world("archive"), e.settings.profile
+    if not bucket_is_there(s3, bucket):
+        yield Finding("profile", True, f"{said}, and no archive yet")
+        return
+    made = "records" if _is_locked(s3, bucket) else "ephemeral"
+    yield Finding(
+        "profile", made == said, f"{bucket} made under {made}",
+        f"say profile: {made} in {e.name}.yaml, or choose another suffix: under {said} the archive would be made anew, "
+        "and all that is in it deleted",
+    )  # fmt: skip
+
+
+def _is_locked(s3: Any, bucket: str) -> bool:
+    try:
+        found = s3.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
+    except s3.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "ObjectLockConfigurationNotFoundError":
+            raise
+        return False
+    return bool(found.get("ObjectLockEnabled") == "Enabled")
 
 
 def check_account_parts(account: Account) -> Iterator[Finding]:
@@ -240,15 +262,32 @@ def check_secrets(account: Account) -> Iterator[Finding]:
         yield _check_secret(account, field, wanted)
 
 
-def _check_secret(account: Account, field: str, wanted: tuple[str, ...]) -> Finding:
+def check_secrets_are_there(account: Account) -> Iterator[Finding]:
+    """For a plan, whose role may open one of them alone."""
+    for field, wanted in SECRET_FIELDS.items():
+        described = _described(account, field, wanted)
+        if isinstance(described, Finding):
+            yield described
+
+
+def _described(account: Account, field: str, wanted: tuple[str, ...]) -> Finding | Mapping[str, Any]:
+    """What Secrets Manager says of it, or that it is missing."""
     manager, name = account.client("secretsmanager"), getattr(account.environment.secrets, field)
     title, advice = f"secret {name}", f"create it as JSON with {', '.join(wanted) or 'any content'}"
     try:
-        described = manager.describe_secret(SecretId=name)
+        described: Mapping[str, Any] = manager.describe_secret(SecretId=name)
     except manager.exceptions.ResourceNotFoundException:
         return Finding(title, False, "missing", advice)
     if not any(CURRENT in labels for labels in described.get("VersionIdsToStages", {}).values()):
         return Finding(title, False, "without a value", advice)
+    return described
+
+
+def _check_secret(account: Account, field: str, wanted: tuple[str, ...]) -> Finding:
+    manager, name = account.client("secretsmanager"), getattr(account.environment.secrets, field)
+    title, described = f"secret {name}", _described(account, field, wanted)
+    if isinstance(described, Finding):
+        return described
     rotated_by = described.get("RotationLambdaARN", "").rpartition(":")[2]
     if rotated_by not in ("", rotation_function(account.environment, field)):
         return Finding(
@@ -270,7 +309,17 @@ def _check_content(title: str, field: str, content: Mapping[str, Any], wanted: t
         return Finding(
             title, False, f"of user {user}", f"name {DATABASE_MASTER}: the cluster's master is called so"
         )
+    if field == "database_master" and not _is_masters_password(content["password"]):
+        return Finding(
+            title, False, "with a password that Aurora refuses",
+            'give it one of 8 to 41 characters of ASCII, none of them / " @ or a space',
+        )  # fmt: skip
     return Finding(title, True, "there")
+
+
+def _is_masters_password(password: object) -> bool:
+    text = password if isinstance(password, str) else ""
+    return bool(MASTER_PASSWORD.fullmatch(text)) and MASTER_PASSWORD_NEVER.isdisjoint(text)
 
 
 def rotation_function(environment: Environment, field: str) -> str:
@@ -298,3 +347,22 @@ def check_account_stack(account: Account) -> Iterator[Finding]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+BEFORE_A_DEPLOYMENT: Final[tuple[Check, ...]] = (
+    check_zones,
+    check_state,
+    check_shards,
+    check_quotas,
+    check_neighbours,
+    check_profile,
+    check_certificate,
+    check_secrets,
+    check_account_stack,
+    check_account_parts,
+    check_role_boundary,
+)
+TO_READ_A_DEPLOYMENT: Final[tuple[Check, ...]] = (check_state,)
+TO_PLAN: Final[tuple[Check, ...]] = (check_state, check_secrets_are_there)
+TO_DESTROY: Final[tuple[Check, ...]] = (check_state, check_neighbours, check_profile)
+"""By another environment's file, or by one that says ephemeral by now, records would go without their guard."""

@@ -126,12 +126,36 @@ def _of_provider(name: str) -> bool:
     return name == _LOG or name.startswith((_LOG_PROVIDER, "TF_LOG_SDK", "TF_LOG_AWS"))
 
 
+VERSION_MIN: Final = "1.11"
+"""The first with write-only arguments, without which the master's password would be in the state."""
+_WANTED: Final = f"Terraform {VERSION_MIN} or later"
+
+
 def terraform(environ: Mapping[str, str] = os.environ) -> str:
     """Terraform's program, or the sentence that says how to get it."""
     found = shutil.which("terraform", path=environ.get("PATH"))
     if found is None:
-        raise SettingError("terraform", got="nothing of that name on PATH", want="Terraform 1.11 or later")
+        raise SettingError("terraform", got="nothing of that name on PATH", want=_WANTED)
     return found
+
+
+def need_terraform(environ: Mapping[str, str] = os.environ) -> None:
+    """SettingError where there is none, or one too old: it would find out after the registry is made."""
+    program = terraform(environ)
+    command = [program, "version", "-json"]
+    done = subprocess.run(command, env={**environ, **_ALWAYS}, capture_output=True, text=True, check=False)
+    try:
+        version = str(json.loads(done.stdout)["terraform_version"])
+        is_old = _numbers(version) < _numbers(VERSION_MIN)
+    except (ValueError, KeyError):
+        raise SettingError(program, got="no answer to which version it is", want=_WANTED) from None
+    if is_old:
+        raise SettingError(program, got=version, want=_WANTED)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Of `1.12.0-rc1`: 1 and 12."""
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def _wait(

@@ -14,7 +14,7 @@ from millrace.errors import MillraceError
 from millrace.names import PROJECT
 from millrace_infra.engine import need_node
 from millrace_infra.settings import Environment
-from millrace_infra.terraform_run import Terraform, stack, terraform
+from millrace_infra.terraform_run import Terraform, need_terraform, stack
 
 FOLDER: Final = Path("cdktf.out")
 ACCOUNT: Final = "account"
@@ -72,9 +72,9 @@ class Workspace:
 
 
 def workspace(environment: Environment) -> Workspace:
-    """The workspace of an environment; refuses at once where Node or Terraform is missing."""
+    """The workspace of an environment; refuses at once without Node or a Terraform that is new enough."""
     need_node()
-    terraform()
+    need_terraform()
     return Workspace(environment, FOLDER / f"{environment.name}-{environment.suffix}")
 
 
@@ -84,7 +84,7 @@ def account_workspace(environment: Environment) -> Workspace:
     A state beside the program, of a first run that broke off or for good, is found again by any of them.
     """
     need_node()
-    terraform()
+    need_terraform()
     account = environment.settings.account_id
     return Workspace(environment, FOLDER / f"{ACCOUNT}-{account}-{environment.region}")
 

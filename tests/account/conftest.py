@@ -22,15 +22,15 @@ def outputs(request: pytest.FixtureRequest) -> dict[str, Any]:
     if request.config.getoption("markexpr") != "account":
         pytest.skip("a deployed platform is asked by `make verify-deployed` alone")
     found: dict[str, Any] = json.loads(OUTPUTS.read_text())
+    if (asked := os.environ.get("SUFFIX", found["suffix"])) != found["suffix"]:
+        pytest.fail(f"SUFFIX: found {asked!r}, and {OUTPUTS} is of {found['suffix']!r}: make outputs writes another")
     return found
 
 
 @pytest.fixture(scope="session")
 def client(outputs: dict[str, Any]) -> Clients:
-    """`client("ecs")`: with the credentials of the shell."""
+    """`client("ecs")`: with the credentials of the shell, in the region of what was deployed."""
     import boto3
 
-    region = os.environ.get("AWS_REGION", "")
-    if not region:
-        pytest.fail("AWS_REGION: found '', wanted the region of the deployment")
+    region = outputs["worker_task_definition_arn"].split(":")[3]
     return lambda service: boto3.client(service, region_name=region)

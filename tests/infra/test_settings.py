@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic.fields import FieldInfo
 
 from millrace.errors import SettingError
 from millrace_infra.settings import known, load
 from millrace_infra.settings.regions import regions, zone_prefix
+from scripts import document_environments
 from tests.infra.conftest import ENVIRONMENTS, FOLDER
 
 LONGEST = "a23456789012"
@@ -66,7 +69,8 @@ def test_a_bad_suffix_is_refused_with_what_is_wanted(suffix: str, wanted: str) -
         ("zone_ids", ["euc1-az1", "euc1-az1"], "each zone once"),
         ("zone_ids", ["euc1-az1", "eu-central-1b"], "zone_ids: found 'eu-central-1b'"),
         ("zone_ids", ["use1-az1", "use1-az2"], "zones of eu-central-1, such as euc1-az1"),
-        ("account_id", "12", "12"),
+        ("account_id", "12", "account_id: found '12', wanted the twelve digits of the account"),
+        ("account_id", 123456789012, "account_id: found 123456789012, wanted a string, in quotes"),
         ("zone_ids", ["euc1-az1"], "at least 2 items"),
         (
             "network__cidr",
@@ -74,6 +78,10 @@ def test_a_bad_suffix_is_refused_with_what_is_wanted(suffix: str, wanted: str) -
             "yaml network.cidr: found '10.0.0.0/24', wanted a network of /16 to /20",
         ),
         ("network__cidr", "10.40.1.0/20", "host bits set"),
+        ("network__cidr", "10.40.0.0", "such as 10.40.0.0/20"),
+        ("network__cidr", "300.40.0.0/20", r"an IPv4 network such as 10.40.0.0/20: Octet 300"),
+        ("network__egress", "none", "network.egress: found 'none', wanted 'nat_per_zone', 'nat' or 'endpoints'"),
+        ("network__transit_gateway_id", "vpc-1", "tgw-… as AWS calls it, or nothing"),
         ("network__allowed_networks", ["0.0.0.0/0"], "networks that you know"),
         (
             "network__allowed_networks",
@@ -114,7 +122,34 @@ def test_a_bad_suffix_is_refused_with_what_is_wanted(suffix: str, wanted: str) -
         ("worker__count_max", 0, "greater than or equal to 1"),
         ("database__backup_days", 36, "less than or equal to 35"),
         ("alarm_recipients", [], "at least 1 item"),
-        ("colour", "red", "not permitted"),
+        ("alarm_recipients", ["nobody"], "alarm_recipients.0: found 'nobody', wanted an address of mail"),
+        ("alarm_recipients", "a@example.com", "a list, \\[one, another\\]"),
+        ("colour", "red", "colour: found 'red', wanted no key of that name; known are region, "),
+        ("database__reader", 2, r"database.reader: found 2, wanted no key of that name \(did you mean readers\?\)"),
+        ("load", 500, "load: found 500, wanted a mapping"),
+        ("load__events_per_s", "many", "load.events_per_s: found 'many', wanted a whole number"),
+        ("edge__oidc__issuer", "login.example.com", "an address that begins with https://"),
+        ("ci", {"repository": "millrace"}, "ci.repository: found 'millrace', wanted owner/name of a repository"),
+        (
+            "producers",
+            {"principals": ["arn:aws:iam::999999999999:role/x"]},
+            "producers.principals: found 'arn:aws:iam::999999999999:role/x', wanted roles of this account",
+        ),
+        ("producers", {"principals": ["*"]}, "producers.principals.0: found '\\*', wanted an ARN"),
+        (
+            "producers",
+            {
+                "kind": "roles_anywhere",
+                "principals": ["arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/1"],
+            },
+            "a trust anchor of this region and account",
+        ),
+        ("producers", {"kind": "roles_anywhere"}, "exactly one: the trust anchor's ARN"),
+        (
+            "producers",
+            {"kind": "iot", "principals": ["arn:aws:iam::123456789012:role/x"]},
+            "none for iot",
+        ),
     ],
 )
 def test_an_impossible_setting_is_refused_with_what_is_wanted(
@@ -154,6 +189,26 @@ def test_an_on_demand_stream_is_refused_where_a_fresh_one_would_throttle(tmp_pat
         load("dev", "a", folder=folder)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("onwer: me", r"dev.yaml onwer: found 'me', wanted no key of that name \(did you mean owner\?\)"),
+        ("", "dev.yaml owner: found 'nothing', wanted a value: this key has no default"),
+    ],
+)
+def test_a_key_that_is_missing_or_misspelt_is_named(tmp_path: Path, line: str, said: str) -> None:
+    """A misspelt one is missing too: it is the one to mend."""
+    text = (FOLDER / "dev.yaml").read_text().replace("owner: platform-team", line)
+    (tmp_path / "dev.yaml").write_text(text)
+    with pytest.raises(SettingError, match=said):
+        load("dev", "a", folder=tmp_path)
+
+
+def test_who_calls_from_another_folder_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="call it from the project's folder"):
+        load("dev", "a", folder=tmp_path / "environments")
+
+
 def test_an_unknown_environment_names_the_nearest() -> None:
     with pytest.raises(SettingError, match=r"did you mean dev\?"):
         load("devv", "a", folder=FOLDER)
@@ -166,5 +221,37 @@ def test_another_region_than_the_files_is_refused() -> None:
 
 def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dev.yaml").write_text("a: [")
-    with pytest.raises(SettingError, match="wanted YAML"):
+    with pytest.raises(SettingError, match="wanted YAML") as error:
+        load("dev", "a", folder=tmp_path)
+    assert r"\n" not in str(error.value)
+
+
+def test_the_page_of_the_keys_is_current() -> None:
+    page = (FOLDER.parent / "docs" / "environments.md").read_text(encoding="utf-8")
+    assert page == document_environments.table(), "make docs writes it again"
+
+
+@pytest.mark.parametrize(("key", "field"), list(document_environments.entries()))
+def test_every_key_has_its_meaning(key: str, field: FieldInfo) -> None:
+    assert field.description, f"give {key} a docstring"
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_every_key_of_an_environment_s_file_is_on_the_page(name: str) -> None:
+    written = set(dotted(yaml.safe_load((FOLDER / f"{name}.yaml").read_text())))
+    assert written <= {key for key, _ in document_environments.entries()}
+    assert written >= {key for key, field in document_environments.entries() if field.is_required()}
+
+
+def dotted(content: dict[str, object], path: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from dotted(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}"
+
+
+def test_an_empty_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "dev.yaml").write_text("")
+    with pytest.raises(SettingError, match="found 'an empty file', wanted a mapping of settings"):
         load("dev", "a", folder=tmp_path)

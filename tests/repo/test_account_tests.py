@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -34,3 +35,18 @@ def test_make_test_skips_them_with_the_reason_and_leaves_none_out(
     assert ended.returncode == 0, ended.stdout
     assert reason in ended.stdout
     assert re.search(r"^(\d+) skipped in", ended.stdout, re.MULTILINE), ended.stdout
+
+
+@pytest.mark.requirement("S-25")
+def test_what_another_suffix_s_outputs_say_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    """`make` hands SUFFIX on. The outputs of one deployment would be verified under the name of another."""
+    (tmp_path / "cfn-outputs").mkdir()
+    (tmp_path / "cfn-outputs" / "flat-outputs.json").write_text('{"suffix": "pr41"}')
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-c", ROOT / "pyproject.toml", "-m", "account"]
+    ended = subprocess.run(
+        [*command, "-p", "no:cacheprovider", ROOT / "tests" / "account"],
+        cwd=tmp_path, env={**os.environ, "SUFFIX": "pr42"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stdout
+    said = "SUFFIX: found 'pr42', and cfn-outputs/flat-outputs.json is of 'pr41': make outputs writes another"
+    assert said in ended.stdout

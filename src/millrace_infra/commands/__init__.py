@@ -1,6 +1,6 @@
 """`python -m millrace_infra VERB`, one verb per file, in the order in which an engineer meets them.
 
-Each verb loads what it needs when it is called. An error of ours becomes one sentence and its exit code.
+Each verb loads what it needs when it is called. An error of ours or of AWS becomes one sentence and its exit code.
 """
 
 from __future__ import annotations
@@ -45,4 +45,19 @@ def main() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if not _of_aws(error):
+            raise
+        said = str(error).partition("\n")[0]
+        sys.stderr.write(
+            f"millrace_infra: AWS said: {said}; what was done stays, and the same command goes on from there\n"
+        )
+        return 1
     return 0
+
+
+def _of_aws(error: Exception) -> bool:
+    """A call that AWS refused, or that never reached it: what to do is in its words, not in our stack."""
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped, unused-ignore]
+
+    return isinstance(error, BotoCoreError | ClientError)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -41,7 +41,7 @@ def bootstrap(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
         raise SettingError("credentials", got=found.found, want=found.advice)
     if ACCOUNT not in place.synthesize():
         raise SettingError(ACCOUNT, got="no such stack in the program", want="the account's own stack")
-    with _adopting(place, environment, client("iam")):
+    with _adopting(place, environment, client):
         if _state_is_there(environment, client("s3")):
             _apply(place)
         else:
@@ -75,14 +75,17 @@ def _first_time(place: Workspace) -> None:
 
 
 @contextmanager
-def _adopting(place: Workspace, environment: Environment, iam: Any) -> Iterator[None]:
+def _adopting(place: Workspace, environment: Environment, client: Callable[[str], Any]) -> Iterator[None]:
     """What is there already comes into the state with the next apply; what is in the state stays as it is.
 
     Asked for at each run: a service that somebody used since the last one has its role by now.
     """
     from millrace_infra.account import adoptable
+    from millrace_infra.adopted import found_by_name
 
-    there = {address: arn for address, arn in adoptable(environment) if _is_there(iam, arn)}
+    program = json.loads((_stack(place) / "cdk.tf.json").read_text())
+    there = {address: arn for address, arn in adoptable(environment) if _is_there(client("iam"), arn)}
+    there |= found_by_name(program["resource"], environment, client)
     for address, arn in there.items():
         typer.echo(f"is there, and is adopted or ours: {address}: {arn}")
     imports = [{"to": address, "id": arn} for address, arn in there.items()]

@@ -14,7 +14,7 @@ def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
     The images are named by MILLRACE_IMAGE_WORKER, _API, _DASHBOARD and _COLLECTOR, each by digest.
     """
     from millrace_infra.first_rotation import FirstRotation
-    from millrace_infra.images import chosen_sources, copy_all
+    from millrace_infra.images import chosen_sources, copy_all, need_docker
     from millrace_infra.preflight import Account, require
     from millrace_infra.revision import VARIABLE, commit_here
     from millrace_infra.rollout import Rollout
@@ -26,6 +26,7 @@ def deploy(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
     place = workspace(environment)
     client = client_of(environment)
     require(Account(environment, client))  # so is whatever else would stop it half way
+    need_docker(environment, client("ecr"))
     place.synthesize()
     with place.terraform(place.registry) as terraform:
         terraform.apply()

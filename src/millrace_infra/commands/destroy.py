@@ -41,6 +41,7 @@ def destroy(
     Left are keys that AWS deletes in a week, each with its day: exit 1 if anything else is left.
     """
     from millrace_infra.images import NAMES
+    from millrace_infra.preflight import TO_DESTROY, Account, require
     from millrace_infra.remains import remove_api_keys, remove_what_terraform_leaves, settled, shared
     from millrace_infra.session import client_of
     from millrace_infra.workspace import workspace
@@ -49,6 +50,8 @@ def destroy(
     guard(environment, export=export, abandon=abandon_records, typed=typed, environ=os.environ)
     place = workspace(environment)
     client = client_of(environment)
+    # before the first thing goes: neither another account's keys nor another environment's records
+    require(Account(environment, client), *TO_DESTROY)
     if export is not None and environment.settings.profile == "records":
         verify_copy(environment, export, client("s3"))
     stacks = place.synthesize()

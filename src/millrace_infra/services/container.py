@@ -46,7 +46,6 @@ def program(what: Program, *, image: str, log_group: str, region: str, collected
         mounts.append(_mount(SHARED_VOLUME, SHARED_FOLDER, read_only=what.shared == "read"))
     content = confined(what.service, image, log_group, region) | {
         "essential": True,
-        "user": USER,
         "mountPoints": mounts,
         "environment": told(what.variables),
         "stopTimeout": what.stop_s,
@@ -70,10 +69,11 @@ def program(what: Program, *, image: str, log_group: str, region: str, collected
 
 
 def confined(name: str, image: str, log_group: str, region: str) -> dict[str, Any]:
-    """What holds for every container: nothing to write to but its volumes, no capability, an init process."""
+    """What holds for every container: no root, nothing to write to but its volumes, no capability, an init process."""
     return {
         "name": name,
         "image": image,
+        "user": USER,  # the collector's image too, which is not ours, whoever it would run as
         "readonlyRootFilesystem": True,
         # init reaps what a health check leaves and passes signals on
         "linuxParameters": {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}},

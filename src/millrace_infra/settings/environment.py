@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from millrace.errors import SettingError, nearest
 from millrace.names import PROJECT
 from millrace_infra.naming import Names, check_suffix
+from millrace_infra.settings.mistakes import mistake
 from millrace_infra.settings.places import (
     CiSettings,
     EdgeSettings,
@@ -27,7 +28,7 @@ from millrace_infra.settings.places import (
     StateSettings,
 )
 from millrace_infra.settings.regions import check_region, check_zones
-from millrace_infra.settings.section import Impossible, Section
+from millrace_infra.settings.section import Impossible, Section, shaped
 from millrace_infra.settings.sizes import (
     ON_DEMAND_BYTES_PER_S,
     CacheSize,
@@ -48,14 +49,19 @@ class Settings(Section):
     """The content of one file."""
 
     region: str
-    account_id: Annotated[str, Field(pattern=r"^\d{12}$")]
+    """AWS calls it so: eu-central-1. The file decides; AWS_REGION must agree."""
+    account_id: Annotated[str, shaped(r"\d{12}", "the twelve digits of the account")]
+    """Every verb refuses the credentials of another."""
     zone_ids: Annotated[tuple[str, ...], Field(min_length=2, max_length=3)]
     """Availability zones by id: a zone's name means another place in each account."""
     owner: Annotated[str, Field(min_length=1)]
+    """A tag on everything: whom to ask. The same in all environments of an account and region."""
     cost_centre: Annotated[str, Field(min_length=1)]
+    """A tag on everything: who pays."""
     profile: Literal["ephemeral", "records"] = "ephemeral"
     """`ephemeral`: everything can be destroyed. `records`: Object Lock, and `destroy` is guarded."""
     architecture: Literal["ARM64", "X86_64"] = "ARM64"
+    """What the tasks run on; the images must be there for it."""
     load: Load
     network: NetworkSettings
     stream: StreamSize
@@ -66,14 +72,19 @@ class Settings(Section):
     database: DatabaseSize
     cache: CacheSize
     critical_days: int = RETENTION_DAYS_MIN
-    """How long the archive keeps critical readings."""
+    """How long the archive keeps critical readings: that is the least, seven years."""
     standard_days: Annotated[int, Field(ge=30)] = 365
+    """How long the archive keeps the readings of standard tags."""
     second_archive_copy: bool = False
+    """A copy of the archive in a second bucket, for the day on which the first one is gone."""
     log_days: Literal[30, 60, 90, 180, 365, 731, 1096, 1827, 2557] = 365
+    """How long CloudWatch keeps every log group."""
     edge: EdgeSettings
     secrets: SecretNames = SecretNames()
     alarm_recipients: Annotated[tuple[Email, ...], Field(min_length=1)]
+    """Addresses of mail; each confirms its subscription once."""
     budget_usd_per_month: Annotated[int, Field(ge=1)]
+    """People are told at 80 % of it, and as soon as the month is expected to cost more."""
     state: StateSettings = StateSettings()
     ci: CiSettings = CiSettings()
 
@@ -101,6 +112,7 @@ class Settings(Section):
                 f"{wanted}…: a certificate of this region and account, no other is taken",
                 key="edge.certificate_arn",
             )
+        self.producers.check_place(self.region, self.account_id)
         return self
 
     @model_validator(mode="after")
@@ -175,15 +187,18 @@ def known(folder: Path = FOLDER) -> list[str]:
 
 
 def _read(folder: Path, name: str) -> Mapping[str, Any]:
+    if not known(folder):
+        want = f"a file of {folder}/ here, and there is none: call it from the project's folder"
+        raise SettingError("ENV", got=name, want=want)
     if name not in known(folder):
-        want = f"one of {', '.join(known(folder)) or 'nothing: the folder is empty'}"
-        raise SettingError("ENV", got=name, want=want + nearest(name, known(folder)))
+        raise SettingError("ENV", got=name, want=f"one of {', '.join(known(folder))}" + nearest(name, known(folder)))
     try:
         content = yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8"), Loader=SAFE)  # nosec B506
     except yaml.YAMLError as error:
-        raise SettingError(f"{name}.yaml", got=str(error), want="YAML") from None
+        raise SettingError(f"{folder / name}.yaml", got=" ".join(str(error).split()), want="YAML") from None
     if not isinstance(content, dict):
-        raise SettingError(f"{name}.yaml", got=type(content).__name__, want="a mapping of settings")
+        found = "an empty file" if content is None else type(content).__name__
+        raise SettingError(f"{folder / name}.yaml", got=found, want="a mapping of settings")
     return content
 
 
@@ -191,12 +206,4 @@ def _parse(content: Mapping[str, Any], file: str) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        cause = first.get("ctx", {}).get("error")
-        where = [str(part) for part in first["loc"]]
-        if isinstance(cause, Impossible):
-            where, found, want = [*where, cause.key] if cause.key else where, cause.got, cause.want
-        else:
-            found = "a mapping" if isinstance(first["input"], dict | Section) else first["input"]
-            want = first["msg"].removeprefix("Value error, ")
-        raise SettingError(f"{file} {'.'.join(where)}".strip(), got=found, want=want) from None
+        raise mistake(error, Settings, file) from None

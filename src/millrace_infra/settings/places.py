@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from millrace_infra.settings.domains import Domain, of_suffix
-from millrace_infra.settings.section import Impossible, Section
+from millrace_infra.settings.section import Impossible, Section, shaped
 
 VPC_PREFIX_MAX: Final = 20
 """Three tiers in three zones take nine subnets; a /20 gives each 251 addresses, and a task takes one."""
 
-Cidr = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+\.\d+/\d+$")]
-Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d*:.+$")]
-Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+
+def check_network(text: str) -> str:
+    """The network as it was written, or Impossible with the reason."""
+    try:
+        ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise Impossible(text, f"an IPv4 network such as 10.40.0.0/20: {error}") from None
+    if "/" not in text:
+        raise Impossible(text, f"a network with its length, such as {text}/20")
+    return text
+
+
+Cidr = Annotated[str, AfterValidator(check_network)]
+Arn = Annotated[str, shaped(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d*:.+", "an ARN, arn:aws:…")]
+Email = Annotated[str, shaped(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address of mail")]
+Https = Annotated[str, shaped(r"https://[^\s]+", "an address that begins with https://")]
 
 
 class NetworkSettings(Section):
     cidr: Cidr
+    """The VPC, /16 to /20; no network of yours that is to reach it."""
     egress: Literal["nat_per_zone", "nat", "endpoints"] = "nat_per_zone"
     """What carries calls to AWS: a NAT gateway in each zone, one for all, or interface end points alone."""
     allowed_networks: tuple[Cidr, ...] = ()
     """Networks (VPN, offices over a transit gateway) that may open the dashboard."""
-    transit_gateway_id: Annotated[str, Field(pattern=r"^(tgw-[0-9a-f]{8,17})?$")] = ""
+    transit_gateway_id: Annotated[str, shaped(r"(tgw-[0-9a-f]{8,17})?", "tgw-… as AWS calls it, or nothing")] = ""
     """What carries those networks here; empty: nobody outside reaches the dashboard."""
 
     @field_validator("cidr")
@@ -60,28 +75,51 @@ class ProducerTrust(Section):
     """Who may take the role that puts frames on the stream."""
 
     kind: Literal["account", "roles_anywhere", "iot"] = "account"
+    """`account`: roles of it; `roles_anywhere`: certificates of your authority; `iot`: devices that AWS IoT knows."""
     principals: tuple[Arn, ...] = ()
-    """`account`: roles of this account; `roles_anywhere`: the trust anchor."""
+    """`account`: roles of this account, or nobody named: whom its own policies allow. `roles_anywhere`: the trust
+    anchor. `iot`: none, its devices have policies of their own."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:
-        if self.kind == "roles_anywhere" and len(self.principals) != 1:
-            raise Impossible(
-                len(self.principals),
-                "for roles_anywhere exactly one: the trust anchor's ARN",
-                key="principals",
-            )
+        found = len(self.principals)
+        if self.kind == "roles_anywhere" and found != 1:
+            want = "for roles_anywhere exactly one: the trust anchor's ARN"
+            raise Impossible(found, want, key="principals")
+        if self.kind == "iot" and found:
+            raise Impossible(found, "none for iot: which device may is its IoT policy's to say", key="principals")
         return self
+
+    def check_place(self, region: str, account_id: str) -> None:
+        """Impossible where one of them is not of this account, or the anchor not of this region."""
+        wanted = {
+            "account": rf"arn:aws:iam::{account_id}:role/.+",
+            "roles_anywhere": rf"arn:aws:rolesanywhere:{region}:{account_id}:trust-anchor/.+",
+        }
+        for principal in self.principals:
+            if not re.fullmatch(wanted[self.kind], principal):
+                raise Impossible(principal, _PLACES[self.kind], key="producers.principals")
+
+
+_PLACES: Final = {
+    "account": "roles of this account, arn:aws:iam::<account_id>:role/…: another account's would be let in",
+    "roles_anywhere": "a trust anchor of this region and account, arn:aws:rolesanywhere:…:trust-anchor/…",
+}
 
 
 class OidcSettings(Section):
     """Sign-in of people to the dashboard, which is told of it and does not do it yet."""
 
-    issuer: Annotated[str, Field(pattern=r"^https://")]
-    authorization_endpoint: Annotated[str, Field(pattern=r"^https://")]
-    token_endpoint: Annotated[str, Field(pattern=r"^https://")]
-    user_info_endpoint: Annotated[str, Field(pattern=r"^https://")]
+    issuer: Https
+    """Your identity provider."""
+    authorization_endpoint: Https
+    """Where it asks people who they are."""
+    token_endpoint: Https
+    """Where a code becomes a token."""
+    user_info_endpoint: Https
+    """Where it says who somebody is."""
     client_id: str
+    """Of the dashboard at your identity provider; the secret `dashboard_oidc` holds its other half."""
 
 
 class EdgeSettings(Section):
@@ -92,8 +130,11 @@ class EdgeSettings(Section):
     internal_domain: Domain
     """Name that the private load balancer answers to: the certificate's other name."""
     requests_per_s: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Of all integrators together; what is over it is answered with 429."""
     burst: Annotated[int, Field(ge=1, le=5_000)] = 1_000
+    """Requests that may come at once."""
     requests_per_day: Annotated[int, Field(ge=1)] = 5_000_000
+    """The quota of a usage plan: each API key has it for itself."""
     oidc: OidcSettings
 
     @model_validator(mode="after")
@@ -113,11 +154,17 @@ class SecretNames(Section):
     """Names of secrets that exist; `{suffix}` is filled in. None is created, none is read into the state."""
 
     database_master: str = "millrace/{suffix}/database-master"
+    """`username` and `password` of the cluster's master."""
     database_user: str = "millrace/{suffix}/database-user"
+    """Who the services are in PostgreSQL; rotated."""
     api_signing: str = "millrace/{suffix}/api-signing"
+    """What the API signs with; rotated."""
     api_keys: str = "millrace/{suffix}/api-keys"
+    """What integrators show to the API; rotated."""
     dashboard_oidc: str = "millrace/{suffix}/dashboard-oidc"
+    """`client_secret` of the dashboard at your identity provider."""
     rotation_days: Annotated[int, Field(ge=1, le=1000)] = 30
+    """How often each rotated secret changes."""
 
     def of(self, suffix: str) -> SecretNames:
         names = {
@@ -130,17 +177,21 @@ class SecretNames(Section):
 
 class StateSettings(Section):
     kind: Literal["local", "s3"] = "s3"
+    """`local`: a file beside the program, for one person alone."""
     bucket: str = ""
-    """Empty: the bucket that `make bootstrap` makes in this account and region."""
+    """The name under which `make bootstrap` makes it, for this platform alone; empty: one of the account and region."""
 
 
 class CiSettings(Section):
     """The hosted CI that may plan and deploy, by the tokens that it signs. No repository: nobody but people."""
 
-    repository: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)?$")] = ""
-    issuer: Annotated[str, Field(pattern=r"^https://[a-z0-9./-]+$")] = (
+    repository: Annotated[str, shaped(r"([A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)?", "owner/name of a repository")] = ""
+    """Whose jobs may take the roles; empty: no CI is let in."""
+    issuer: Annotated[str, shaped(r"https://[a-z0-9./-]+", "https:// and a host in small letters")] = (
         "https://token.actions.githubusercontent.com"
     )
+    """Who signs its tokens."""
     plan_environments: tuple[str, ...] = ("plan",)
+    """Environments of the CI whose jobs may plan."""
     deploy_environments: tuple[str, ...] = ("deploy", "ephemeral", "roll-back")
     """Environments of the CI, not of ours: who approves a job there is set there."""

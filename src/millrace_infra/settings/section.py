@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import re
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Impossible(ValueError):
@@ -15,3 +17,14 @@ class Impossible(ValueError):
     def __init__(self, got: object, want: str, *, key: str = "") -> None:
         super().__init__(f"found {got!r}, wanted {want}")
         self.got, self.want, self.key = got, want, key
+
+
+def shaped(pattern: str, want: str) -> AfterValidator:
+    """A string of that shape: whoever writes the file is told `want`, and not a regular expression."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise Impossible(text, want)
+        return text
+
+    return AfterValidator(check)

@@ -32,9 +32,11 @@ class Load(Section):
     """What the plant sends at its peak."""
 
     events_per_s: Annotated[int, Field(ge=1, le=1_000_000)]
+    """Readings at the peak."""
     event_bytes: Annotated[int, Field(ge=8, le=100_000)] = 200
     """On the wire. 200 B is an NDJSON line; our frames take 12."""
     events_per_record: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """How many share a record of the stream: a frame holds what a gateway measured in one go."""
     headroom: Annotated[float, Field(ge=1.0, le=10.0)] = 1.25
     """A shard is never even: sources hash unevenly and a restart sends a burst."""
 
@@ -52,9 +54,11 @@ class Load(Section):
 
 class StreamSize(Section):
     mode: Literal["provisioned", "on_demand"] = "provisioned"
+    """On demand, a fresh stream takes 4 MB/s: a load beyond it is refused."""
     shards: Annotated[int, Field(ge=1, le=500)] = 1
     """Ignored on demand."""
     retention_h: Annotated[int, Field(ge=24, le=8760)] = 48
+    """How long the stream keeps what no store has yet."""
 
 
 class TaskSize(Section):
@@ -63,9 +67,13 @@ class TaskSize(Section):
     cpu: int
     """CPU units, 1024 a core."""
     memory_mib: int
+    """What Fargate offers beside that CPU."""
     count_min: Annotated[int, Field(ge=1, le=500)]
+    """Tasks that run when nothing happens."""
     count_max: Annotated[int, Field(ge=1, le=500)]
+    """Scaling goes no further; workers never beyond the shards."""
     storage_gib: Annotated[int, Field(ge=21, le=200)] = 21
+    """Scratch disk of a task."""
 
     @model_validator(mode="after")
     def _offered(self) -> Self:
@@ -82,9 +90,13 @@ class TaskSize(Section):
 
 class DatabaseSize(Section):
     instance_class: str
+    """db.r7g.large and the like: of the writer and of each reader."""
     readers: Annotated[int, Field(ge=1, le=14)] = 1
+    """Each in another zone, as far as there are zones."""
     backup_days: Annotated[int, Field(ge=1, le=35)] = 35
+    """How far back Aurora brings the database, to a second."""
     insights_days: Literal[7, 31, 93, 731] = 7
+    """How long Performance Insights keeps what it saw."""
 
     @field_validator("instance_class")
     @classmethod
@@ -94,7 +106,9 @@ class DatabaseSize(Section):
 
 class CacheSize(Section):
     node_type: str
+    """cache.r7g.large and the like."""
     replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    """Beside the primary; one of them takes over."""
 
     @field_validator("node_type")
     @classmethod

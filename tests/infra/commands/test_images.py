@@ -20,6 +20,9 @@ class Registry:
         class ImageNotFoundException(Exception):
             pass
 
+        class RepositoryNotFoundException(Exception):
+            pass
+
     def __init__(self, *there: str) -> None:
         self.there = there
 

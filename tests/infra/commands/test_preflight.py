@@ -108,9 +108,10 @@ class Manager:
         ResourceNotFoundException = KeyError
 
     def __init__(
-        self, function: str = "", *, username: str = "millrace_master", stage: str = "AWSCURRENT"
-    ) -> None:
-        self.function, self.username, self.stage = function, username, stage
+        self, function: str = "", *, username: str = "millrace_master", stage: str = "AWSCURRENT",
+        password: object = "good-enough",
+    ) -> None:  # fmt: skip
+        self.function, self.username, self.stage, self.password = function, username, stage, password
         self.opened: list[str] = []
 
     def describe_secret(self, **_: Any) -> dict[str, Any]:
@@ -120,7 +121,7 @@ class Manager:
 
     def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803
         self.opened.append(SecretId.rpartition("/")[2])
-        content = {"username": self.username, "password": "p", "client_secret": "s"}
+        content = {"username": self.username, "password": self.password, "client_secret": "s"}
         return {"SecretString": json.dumps(content)}
 
 
@@ -157,6 +158,24 @@ def test_the_master_s_secret_names_the_cluster_s_master(environment: Environment
     assert [(one.name.rpartition("/")[2], one.found) for one in found if not one.ok] == [
         ("database-master", "of user admin")
     ]
+
+
+@pytest.mark.requirement("S-11")
+@pytest.mark.parametrize(
+    ("password", "ok"),
+    [("x" * 8, True), ("x" * 41, True), ("!~#$%&'()*+,-.:;", True), ("x" * 7, False), ("x" * 42, False),
+     ("never/shown", False), ('never"shown', False), ("never@shown", False), ("never shown", False),
+     ("nevershöwn", False), (12345678, False), (None, False)],
+)  # fmt: skip
+def test_a_master_s_password_that_aurora_would_refuse_half_way_is_found_and_not_shown(
+    environment: Environment, password: object, ok: bool
+) -> None:
+    found = list(check_secrets(Account(environment, lambda _: Manager(password=password))))
+    faults = {one.name.rpartition("/")[2]: one for one in found if not one.ok}
+    assert set(faults) == (set() if ok else {"database-master"}), "what the services' user has is rotated away"
+    assert "shown" not in str(found)
+    if not ok:
+        assert "8 to 41 characters" in faults["database-master"].advice
 
 
 def test_a_secret_that_never_got_a_value_is_refused(environment: Environment) -> None:

@@ -297,7 +297,8 @@ def test_deploy_starts_tasks_after_the_migration_and_the_first_rotations(
     place = MagicMock()
     place.return_value.terraform.return_value.__enter__.return_value.apply = noted("terraform")
     monkeypatch.setattr(workspace, "workspace", place)
-    for module, name in ((workspace, "write_outputs"), (preflight, "require"), (images, "chosen_sources")):
+    unasked = ((preflight, "require"), (images, "chosen_sources"), (images, "need_docker"))
+    for module, name in ((workspace, "write_outputs"), *unasked):
         monkeypatch.setattr(module, name, MagicMock())
     monkeypatch.setattr(images, "copy_all", MagicMock(return_value={}))
     monkeypatch.setattr(rollout.Rollout, "migrate", noted("migrate"))

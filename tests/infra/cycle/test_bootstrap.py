@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from tests.infra.emulator.server import emulator
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900), pytest.mark.requirement("S-04")]
 
 STATE = "millrace-account/terraform.tfstate"
+ADOPTED_BY_NAME = ("aws_iam_role", "aws_iam_policy", "aws_s3_bucket", "aws_kms_alias", "aws_kms_key")
+"""What AWS makes no second one of under one name, and the keys behind their aliases."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,9 @@ class Bootstrapped:
     def addresses(self) -> list[str]:
         with stack(self.command_line.account, self.command_line.environ, shown=False) as terraform:
             return terraform.addresses()
+
+    def of_kind(self, kind: str) -> set[str]:
+        return {address for address in self.addresses() if address.startswith(f"{kind}.")}
 
     def missing_parts(self) -> list[str]:
         return [one for missing_of in PARTS.values() for one in missing_of(self.client)]
@@ -130,3 +136,23 @@ def test_a_local_state_stays_beside_the_program_and_is_found_again_under_any_suf
     assert run.missing_parts() == []
     again = account("t2", state={"kind": "local"}).bootstrap()
     assert "Apply complete! Resources: 0 added, 0 changed, 0 destroyed." in again
+
+
+def test_what_a_run_made_whose_state_is_lost_is_adopted_by_its_names(account: Open, tmp_path: Path) -> None:
+    """As when a first run breaks off on a machine that is thrown away: everything is there, and no state of it."""
+    run = account()
+    run.bootstrap()
+    named = {kind: run.of_kind(kind) for kind in ADOPTED_BY_NAME}
+    assert all(named.values())
+    run.client("s3").delete_object(Bucket=state_bucket(run.environment), Key=STATE)
+    shutil.rmtree(tmp_path / "cdktf.out")
+    again = account("t2")
+    said = again.bootstrap()
+    adopted = {line.split(": ")[1] for line in said if line.startswith("is there, ")}
+    assert set().union(*named.values()) <= adopted
+    assert {kind: again.of_kind(kind) for kind in ADOPTED_BY_NAME} == named
+    assert again.states() == [STATE]
+    assert again.next_plan() == set()
+    aliases = again.client("kms").list_aliases()["Aliases"]
+    keys = {one["TargetKeyId"] for one in aliases if one["AliasName"].startswith("alias/millrace-")}
+    assert len(keys) == len(again.of_kind("aws_kms_key")), "a key of its own for each purpose, and no second one"

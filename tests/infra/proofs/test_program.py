@@ -110,10 +110,29 @@ def test_cdktf_s_own_call_without_variables_writes_dev_where_cdktf_looks(elsewhe
 
 def test_cdktf_s_own_call_ends_with_two_and_one_sentence(elsewhere: Path) -> None:
     before = set(elsewhere.iterdir())
-    done = as_cdktf_runs_it(elsewhere, AWS_REGION="us-east-1")
+    done = as_cdktf_runs_it(elsewhere, AWS_REGION="us-west-2")
     assert done.returncode == 2
-    assert done.stderr == "AWS_REGION: found 'us-east-1', wanted eu-central-1, as dev.yaml says, or unset\n"
+    assert done.stderr == "AWS_REGION: found 'us-west-2', wanted eu-central-1, as dev.yaml says, or unset\n"
     assert set(elsewhere.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("region", "name"), [("us-east-1", "us-east-1"), ("eu-central-1", "dev"), ("", "dev"), ("us-west-2", "dev")]
+)
+def test_with_the_region_alone_cdktf_is_given_the_environment_of_the_region(region: str, name: str) -> None:
+    """As its users call it: AWS_REGION=us-east-1 ENVIRONMENT_SUFFIX=pr42 cdktf synth. dev has its own region first."""
+    from millrace_infra.cdktf_call import _of_region
+
+    assert _of_region(region, SUFFIX) == name
+
+
+def test_cdktf_s_users_name_a_region_and_get_its_environment(synthesize: Synthesize, elsewhere: Path) -> None:
+    done = as_cdktf_runs_it(
+        elsewhere, ENVIRONMENT_SUFFIX=SUFFIX, AWS_REGION="us-east-1", CDKTF_OUTDIR="by-region"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    written = {file.parent.name: file.read_text() for file in elsewhere.glob("by-region/stacks/*/cdk.tf.json")}
+    assert written == {name: program.text for name, program in synthesize("us-east-1").items()}
 
 
 @pytest.mark.parametrize(

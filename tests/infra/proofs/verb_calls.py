@@ -50,6 +50,7 @@ ACTIONS: Final = {
     ("s3", "head_bucket"): "s3:ListBucket",
     ("s3", "list_objects_v2"): "s3:ListBucket",
     ("s3", "head_object"): "s3:GetObject",
+    ("s3", "get_object_lock_configuration"): "s3:GetBucketObjectLockConfiguration",
     **{("apigateway", method): "apigateway:GET" for method in (
         "get_account", "get_api_key", "get_api_keys", "get_base_path_mappings", "get_domain_name", "get_rest_api",
         "get_usage_plan_keys",
@@ -75,6 +76,8 @@ ASKED: Final[dict[str, tuple[Call, ...]]] = {
         Call("sts", "get_caller_identity"),
         Call("ec2", "describe_availability_zones"),
         Call("s3", "head_bucket", f"arn:aws:s3:::millrace-state-{ACCOUNT}-{REGION}"),
+        Call("s3", "head_bucket", _ARCHIVE),
+        Call("s3", "get_object_lock_configuration", _ARCHIVE),
         Call("kinesis", "describe_limits"),
         Call("kinesis", "describe_stream_summary", arn("kinesis", "stream/millrace-stream-t1")),
         Call("acm", "describe_certificate", arn("acm", "certificate/1")),

@@ -52,6 +52,7 @@ def test_a_task_has_the_size_that_the_settings_say(built: Build, task: str) -> N
 @pytest.mark.parametrize("task", TASKS)
 def test_a_program_is_no_root_and_writes_only_to_its_volumes(services: Program, task: str) -> None:
     for name, container in containers(services, task).items():
+        assert container["user"] == "10001:10001", name
         assert container["readonlyRootFilesystem"] is True, name
         assert container["linuxParameters"] == {
             "capabilities": {"drop": ["ALL"]},
@@ -60,7 +61,6 @@ def test_a_program_is_no_root_and_writes_only_to_its_volumes(services: Program, 
         assert "privileged" not in container
         assert "secrets" not in container  # read from the program, by ARN, so that a rotation is seen
     own = containers(services, task)[task]
-    assert own["user"] == "10001:10001"
     assert {"sourceVolume": "scratch", "containerPath": "/tmp", "readOnly": False} in own["mountPoints"]
 
 

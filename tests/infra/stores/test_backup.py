@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -93,3 +94,38 @@ def test_the_backup_role_uses_the_keys_of_vault_and_stores_through_their_service
             assert "kms:ViaService" in one["Condition"]["StringEquals"]
         if "kms:CreateGrant" in one["Action"]:
             assert one["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+
+
+def told_days(what: str) -> list[int]:
+    """Days in the row of docs/restore.md that begins so, or goes on so."""
+    page = (FOLDER.parent / "docs" / "restore.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("|") and what in line]
+    return [int(days) for days in re.findall(r"\b(\d+) days", row)]
+
+
+def noncurrent_days(program: Program, data_class: str) -> int:
+    rules = {one["id"]: one for one in program.at("archive/files/life-cycle")["rule"]}
+    (version,) = rules[data_class]["noncurrent_version_expiration"]
+    return int(version["noncurrent_days"])
+
+
+def locked_days(program: Program) -> int:
+    """A locked version outlives the life cycle's rule; where nothing is locked, the rule alone keeps it."""
+    locks = [one for one in program.of("aws_s3_bucket_object_lock_configuration") if one.path == "archive/files/lock"]
+    return int(locks[0]["rule"]["default_retention"]["days"]) if locks else 0
+
+
+@pytest.mark.requirement("S-07")
+def test_what_each_tier_brings_back_is_written_down_as_the_program_keeps_it(platform: Program) -> None:
+    """Whoever has lost something reads that page: a day too many there is a promise that nothing keeps."""
+    (cluster,) = platform.of("aws_rds_cluster")
+    assert told_days("| rows, by a mistake |") == [cluster["backup_retention_period"]]
+    assert told_days("the vault, daily |") == [tiers(platform, "aurora")["daily"][1]]
+    assert told_days("the vault, weekly |") == [tiers(platform, "aurora")["weekly"][1]]
+    assert told_days("the vault, monthly |") == [tiers(platform, "aurora")["monthly"][1]]
+    assert told_days("| shared storage |") == [tiers(platform, "shared-storage")["daily"][1]]
+    assert told_days("| a file of `critical/` |") == [max(noncurrent_days(platform, "critical"), locked_days(platform))]
+    assert told_days("| a file of `standard/` |") == [noncurrent_days(platform, "standard")]
+    (table,) = platform.of("aws_dynamodb_table")
+    assert table["point_in_time_recovery"] == {"enabled": True}
+    assert told_days("| the stream's leases |") == [35]  # DynamoDB's own
