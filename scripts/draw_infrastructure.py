@@ -27,18 +27,23 @@ STAGES: Final = {
 }
 """Column -> top-level constructs of the platform, in the order of the flow."""
 HOURLY: Final = {
+    "aws_cloudwatch_composite_alarm": "alarm, a month's price",
+    "aws_cloudwatch_dashboard": "dashboard, a month's price",
+    "aws_cloudwatch_metric_alarm": "alarm, a month's price",
     "aws_ec2_transit_gateway_vpc_attachment": "attachment",
     "aws_ecs_service": "tasks, the least number",
     "aws_eip": "public address",
     "aws_elasticache_replication_group": "nodes",
     "aws_kinesis_stream": "shards",
     "aws_kinesis_stream_consumer": "consumer x shards",
+    "aws_kms_key": "key, a month's price",
     "aws_lb": "load balancer",
     "aws_nat_gateway": "gateway",
     "aws_rds_cluster_instance": "instances",
     "aws_vpc_endpoint": "interfaces, one a zone",
+    "aws_wafv2_web_acl": "web ACL, a month's price",
 }
-"""Kinds that cost while nothing happens, by the hour -> what is counted. Storage, requests and keys bill otherwise."""
+"""Kinds that cost while nothing happens, by the hour -> what is counted. Storage, requests and data bill otherwise."""
 _REFERENCE: Final = re.compile(r"\$\{(aws_[a-z0-9_]+)\.([A-Za-z0-9_-]+)\.")
 
 Blocks = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -152,7 +157,8 @@ opened through it. `observability` looks at every part, and its arrows are left 
 {inventory(programs)}
 
 ## What bills by the hour
-Units that cost while nothing happens. Prices are AWS's price list; storage, requests, data and keys come on top.
+Units that cost while nothing happens. Prices are AWS's price list; storage, requests and data come on top. What has a
+month's price is billed for the hours that it is there.
 
 {table(programs)}
 """
