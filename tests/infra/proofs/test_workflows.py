@@ -232,15 +232,19 @@ def test_a_matrix_that_may_be_empty_is_asked_about_before_it_is_made() -> None:
                     assert job["if"] == f"{variable} != '' && {variable} != '[]'", f"{file.name}: {name}"
 
 
-@pytest.mark.parametrize(("file", "runs"), [("check.yml", "test"), ("nightly.yml", "test-long")])
-def test_what_needs_the_second_emulator_does_not_skip_there(file: str, runs: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "runs", "sets_up"),
+    [("check.yml", "test", "second-emulator"), ("check.yml", "test", "go-tools"),
+     ("nightly.yml", "test-long", "second-emulator")],
+)  # fmt: skip
+def test_what_needs_a_tool_does_not_skip_there(file: str, runs: str, sets_up: str) -> None:
     (job,) = (
         job
         for job in workflow(FOLDER / file)["jobs"].values()
         if runs in job.get("strategy", {}).get("matrix", {}).get("target", ())
     )
     steps = job["steps"]
-    (at,) = (n for n, step in enumerate(steps) if step.get("run") == "make second-emulator")
+    (at,) = (n for n, step in enumerate(steps) if step.get("run") == f"make {sets_up}")
     assert steps[at].get("if", "") in ("", f"matrix.target == '{runs}'")
     assert [step.get("run") for step in steps].index("make ${{ matrix.target }}") > at
 
