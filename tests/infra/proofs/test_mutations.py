@@ -11,6 +11,7 @@ import pytest
 
 from tests.infra.breaking import NOTICED, Change, also, broken, drop, first, policy, put
 from tests.infra.conftest import ENVIRONMENTS, FOLDER, SUFFIX, Synthesize
+from tests.infra.observability import test_logs
 from tests.infra.program import Program
 from tests.infra.proofs import (
     test_account,
@@ -148,6 +149,9 @@ BROKEN: list[tuple[str, str, Change, Callable[..., None]]] = [
     ("platform", "migrate/task/task-role/may-database", policy(first("Resource", ["arn:aws:rds-db:us-east-1:123456789012:dbuser:*/*"])), test_migration.test_the_task_may_read_the_masters_secret_and_sign_in_as_the_migration_and_no_more),
     ("platform", "migrate/task/task-role/may-master", policy(lambda found: found[1]["Condition"]["StringEquals"].pop("kms:EncryptionContext:SecretARN")), test_migration.test_the_task_may_read_the_masters_secret_and_sign_in_as_the_migration_and_no_more),
     ("platform", "api/task/task-role/may-secrets", policy(lambda found: found[0]["Resource"].append(MASTER)), test_migration.test_nobody_but_the_migration_and_the_rotation_may_read_the_masters_secret),
+    ("platform", "cluster/cluster", put("depends_on", []), test_logs.test_a_group_that_a_service_would_make_for_itself_is_there_before_it),
+    ("platform", "gateway/stage", put("depends_on", []), test_logs.test_a_group_that_a_service_would_make_for_itself_is_there_before_it),
+    ("platform", "cluster/cluster", put("name", "another"), test_logs.test_a_group_that_a_service_would_make_for_itself_is_there_before_it),
     ("account", "backup", put("resource_type_opt_in_preference", {"EFS": True}), a.test_backups_of_the_database_and_the_files_are_opted_into),
 ]  # fmt: skip
 
@@ -247,3 +251,15 @@ def test_a_name_that_two_suffixes_share_is_noticed(synthesize: Synthesize, envir
     n.test_two_suffixes_in_one_region_share_no_name(synthesize, environment)
     with pytest.raises(AssertionError):
         n.test_two_suffixes_in_one_region_share_no_name(changed, environment)
+
+
+def test_a_role_that_two_regions_share_is_noticed(synthesize: Synthesize) -> None:
+    def changed(name: str) -> dict[str, Program]:
+        shared = put("name", f"millrace-worker-task-{SUFFIX}")
+        platform = f"millrace-{SUFFIX}"
+        return {platform: broken(synthesize(name)[platform], "worker/task/task-role/role", shared)}
+
+    promise = n.test_one_suffix_in_two_regions_of_an_account_shares_no_name_that_is_not_regional
+    promise(synthesize)
+    with pytest.raises(AssertionError):
+        promise(changed)
