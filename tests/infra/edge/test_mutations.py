@@ -51,7 +51,7 @@ DEPLOYMENT = "aws_api_gateway_deployment"
 ACL, LOG = "aws_wafv2_web_acl", "aws_wafv2_web_acl_logging_configuration"
 INTEGRATION = f"paths|{LATEST}|get|x-amazon-apigateway-integration"
 RESPONSES = "x-amazon-apigateway-gateway-responses"
-COMMON, BODIES = "rule|2", "rule|4"
+COMMON, KNOWN_BAD, BODIES = "rule|2", "rule|3", "rule|4"
 
 DEFINITION: list[tuple[Callable[[Body], None], Callable[..., None]]] = [
     (
@@ -112,6 +112,8 @@ RESOURCES: list[tuple[str, Callable[[Body], None], Callable[..., None]]] = [
     (API, put("name", "api"), g.test_what_has_a_name_has_ours),
     (ACL, put(f"{COMMON}|override_action", {"count": {}}), f.test_the_managed_groups_act_as_they_say),
     (ACL, put(f"{COMMON}|statement|managed_rule_group_statement|rule_action_override", []), f.test_rules_that_look_into_bodies_only_count),
+    (ACL, put(f"{KNOWN_BAD}|statement|managed_rule_group_statement|rule_action_override", []), f.test_rules_that_look_into_bodies_only_count),
+    (ACL, put(f"{BODIES}|statement|and_statement|statement|0|or_statement|statement|6|label_match_statement|key", "awswaf:managed:aws:core-rule-set:Log4JRCE_Body"), f.test_a_marked_body_is_blocked_everywhere_but_at_ingest),
     (ACL, put(f"{BODIES}|action", {"count": {}}), f.test_a_marked_body_is_blocked_everywhere_but_at_ingest),
     (ACL, put(f"{BODIES}|priority", 1), f.test_a_marked_body_is_blocked_everywhere_but_at_ingest),
     (ACL, put("rule|0|statement|rate_based_statement|limit", 9), f.test_one_address_gets_no_more_than_the_api_takes),
@@ -184,6 +186,6 @@ def test_a_definition_that_changes_and_is_not_deployed_makes_its_test_fail(built
 
 
 def test_a_rule_that_counts_without_a_reason_makes_its_test_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f, "COUNTED", (*f.COUNTED, "RestrictedExtensions_URIPATH"))
+    monkeypatch.setattr(f, "MANAGED", {**f.MANAGED, "another": ("RestrictedExtensions_URIPATH",)})
     with pytest.raises(AssertionError):
         f.test_what_counts_is_blocked_again_or_has_a_reason_not_to_be()
