@@ -158,6 +158,42 @@ def test_what_is_made_again_has_no_tags_of_what_was_there_before(client: Client)
     assert budgets.list_tags_for_resource(ResourceARN=arn)["ResourceTags"] == []
 
 
+def test_what_is_made_with_tags_has_them_until_it_goes(client: Client) -> None:
+    deploy, cache = client("codedeploy"), client("elasticache")
+    app, group = {"applicationName": "made"}, {"deploymentGroupName": "made"}
+    place = f"arn:aws:codedeploy:eu-central-1:{ACCOUNT}"
+    made = {**app, **group, "serviceRoleArn": "r"}
+    deploy.create_application(**app, computePlatform="Server", tags=[FIRST])
+    deploy.create_deployment_group(**made, tags=[SECOND])
+    of_app, of_group = f"{place}:application:made", f"{place}:deploymentgroup:made/made"
+    assert deploy.list_tags_for_resource(ResourceArn=of_app)["Tags"] == [FIRST]
+    assert deploy.list_tags_for_resource(ResourceArn=of_group)["Tags"] == [SECOND]
+    deploy.delete_deployment_group(**app, **group)
+    deploy.create_deployment_group(**made)
+    assert deploy.list_tags_for_resource(ResourceArn=of_group)["Tags"] == []
+    parameters = {
+        "CacheParameterGroupName": "made",
+        "CacheParameterGroupFamily": "valkey8",
+        "Description": "d",
+    }
+    store = {"ReplicationGroupId": "made", "ReplicationGroupDescription": "d", "CacheSubnetGroupName": "made"}
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.5.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.5.1.0/24")["Subnet"]["SubnetId"]
+    cache.create_cache_subnet_group(
+        CacheSubnetGroupName="made", CacheSubnetGroupDescription="d", SubnetIds=[subnet]
+    )
+    for tags in ([FIRST], []):
+        arns = (
+            cache.create_cache_parameter_group(**parameters, Tags=tags)["CacheParameterGroup"]["ARN"],
+            cache.create_replication_group(**store, Tags=tags)["ReplicationGroup"]["ARN"],
+        )
+        for arn in arns:
+            assert cache.list_tags_for_resource(ResourceName=arn)["TagList"] == tags
+        cache.delete_replication_group(ReplicationGroupId="made")
+        cache.delete_cache_parameter_group(CacheParameterGroupName="made")
+
+
 def test_tags_of_a_later_call_for_a_composite_alarm_are_ignored(client: Client) -> None:
     watch = client("cloudwatch")
     composite(client)
