@@ -130,7 +130,9 @@ def test_a_local_state_stays_beside_the_program_and_is_found_again_under_any_suf
     assert set(json.loads(state.read_text())) > {"resources", "serial"}
     assert run.states() == []
     assert run.missing_parts() == []
-    assert [line for line in said if "may be deleted" in line or "bucket;" in line] == [], "it is the only one"
+    assert [line for line in said if "may be deleted" in line or "bucket;" in line] == [], (
+        "it is the only one"
+    )
     (role,) = (arn for address, arn in adoptable(run.environment) if arn.endswith("AWSServiceRoleForECS"))
     assert next(line for line in said if line.startswith("is there, ")).endswith(f": {role}")
     assert run.next_plan() == set()
