@@ -391,3 +391,19 @@ def test_a_cluster_that_goes_takes_no_snapshot_of_another(client: Client) -> Non
     of = [one["DBClusterIdentifier"] for one in found if one["SnapshotType"] == "automated"]
     assert "stays" in of
     assert "goes" not in of
+
+
+def test_answers_to_be_given_again_have_a_bound() -> None:
+    from tests.infra.emulator.repeats import ANSWERS_MAX, Repeats
+
+    repeats = Repeats()
+    for number in range(ANSWERS_MAX + 1):
+        first = {"HTTP_AMZ_SDK_INVOCATION_ID": str(number), "HTTP_AMZ_SDK_REQUEST": "attempt=1"}
+        repeats.keep(first, ("200 OK", [], []))
+
+    def again(number: int) -> object:
+        second = {"HTTP_AMZ_SDK_INVOCATION_ID": str(number), "HTTP_AMZ_SDK_REQUEST": "attempt=2"}
+        return repeats.known(second)
+
+    assert again(0) is None
+    assert again(1) == again(ANSWERS_MAX) == ("200 OK", [], [])

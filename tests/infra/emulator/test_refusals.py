@@ -63,6 +63,7 @@ NOT_THERE: list[tuple[str, str, dict[str, Any], str]] = [
     ("service-quotas", "get_aws_default_service_quota", {"ServiceCode": "none", "QuotaCode": "none"}, "NoSuchResourceException"),
     ("application-autoscaling", "tag_resource", {"ResourceARN": "arn:aws:none", "Tags": {"a": "b"}}, "ResourceNotFoundException"),
     ("application-autoscaling", "untag_resource", {"ResourceARN": "arn:aws:none", "TagKeys": ["a"]}, "ResourceNotFoundException"),
+    ("secretsmanager", "rotate_secret", {"SecretId": "none"}, "ResourceNotFoundException"),
     ("xray", "get_group", {"GroupName": "none"}, "InvalidRequestException"),
     ("xray", "update_group", {"GroupName": "none"}, "InvalidRequestException"),
     ("xray", "delete_group", {"GroupName": "none"}, "InvalidRequestException"),
