@@ -69,6 +69,9 @@ engines: $(VENV)/.dev .tools/cdktn/.ready ## the program with CDKTN in the place
 .PHONY: second-emulator
 second-emulator: .tools/ministack/.ready ## ministack, without which the tests of roles, functions and edge skip
 
+.PHONY: go-tools
+go-tools: .tools/go/.ready ## actionlint, crane, buildx, without which tests of CI's files and of copied images skip
+
 .PHONY: docs
 docs: $(VENV)/.dev ## write the pages again that come out of the code
 	$(BIN)/python scripts/document_settings.py > docs/settings.md
@@ -143,4 +146,8 @@ $(VENV)/.dev: requirements/dev.txt | $(BIN)/python
 .tools/%/.ready: requirements/tools/%.txt | $(BIN)/python
 	$(PYTHON) -m venv .tools/$*
 	.tools/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r $<
+	@touch $@
+
+.tools/go/.ready: requirements/tools/go/go.mod requirements/tools/go/go.sum
+	scripts/go-tools .tools/go
 	@touch $@

@@ -134,7 +134,9 @@ class CiAccess(Construct):
         return [
             Statement(quotas, ("*",), reason="a default of AWS is no resource of the account"),
             Statement(("iam:GetRole",), (f"arn:aws:iam::{self._account}:role/aws-service-role/*",)),
-            Statement(("iam:ListRoles",), ("*",), reason="knows no resource; destroy ends with a look for ours"),
+            Statement(
+                ("iam:ListRoles",), ("*",), reason="knows no resource; destroy ends with a look for ours"
+            ),
             Statement(("iam:GetPolicy",), (self._environment.names.role_boundary_arn,)),
         ]
 
@@ -196,6 +198,8 @@ class CiAccess(Construct):
                 (f"{own}:role/{PROJECT}-ci-*", f"{own}:policy/{PROJECT}-ci-*", f"{own}:oidc-provider/*"),
                 effect="Deny",
             ),
+            # the CI destroys ephemeral environments alone: what a lock keeps, a person removes
+            Statement(("s3:BypassGovernanceRetention",), ("*",), effect="Deny", reason="a denial is for all"),
             Statement(
                 ("s3:DeleteBucket*", "s3:PutBucket*", "s3:DeleteObjectVersion"),
                 (self._bucket_arn, f"{self._bucket_arn}/*"),

@@ -18,6 +18,8 @@ from millrace_infra.settings import Environment
 NAMES: Final = ("worker", "api", "dashboard", "collector")
 ENV_IMAGE: Final = "MILLRACE_IMAGE_{name}"
 """Names an image by digest, for example MILLRACE_IMAGE_WORKER=registry.example.com/worker@sha256:…"""
+TAG_LENGTH: Final = 12
+"""Digits of the digest that make an image's tag: a tag keeps ECR from taking the image for the rest of a push."""
 _BY_DIGEST: Final = re.compile(r"(?P<repository>[a-z0-9][a-zA-Z0-9._:/-]*)@(?P<digest>sha256:[0-9a-f]{64})")
 
 
@@ -78,20 +80,36 @@ def copy_all(
         _sign_in(environment, ecr, run)
     for name in absent:
         say(f"image {name}: copying {sources[name]}")
-        digest = sources[name].rpartition(":")[2]
-        target = f"{registry_of(environment)}/{repository_of(environment, name)}:{digest[:12]}"
-        # a copy from registry to registry keeps the digest and all platforms; a pull and a push would not
-        _docker(run, "buildx", "imagetools", "create", "--tag", target, sources[name])
+        _copy(environment, ecr, name, sources[name], run)
     return images
 
 
+def _copy(environment: Environment, ecr: Any, name: str, source: str, run: Run) -> None:
+    """From registry to registry, which keeps the digest and all platforms; a pull and a push would not.
+
+    An image of one platform has no index. buildx would make one around it, of another digest, unless told not to.
+    """
+    digest = source.rpartition("@")[2]
+    tag = digest.rpartition(":")[2][:TAG_LENGTH]
+    target = f"{registry_of(environment)}/{repository_of(environment, name)}:{tag}"
+    _docker(run, "buildx", "imagetools", "create", "--prefer-index=false", "--tag", target, source)
+    if (found := _digest(environment, ecr, name, imageTag=tag)) != digest:
+        raise ImageNotCopied(
+            f"{target}: found {found or 'nothing'}, wanted {digest}; what runs would not be what was named"
+        )
+
+
 def _is_there(environment: Environment, ecr: Any, name: str, source: str) -> bool:
-    repository, digest = repository_of(environment, name), source.rpartition("@")[2]
+    return bool(_digest(environment, ecr, name, imageDigest=source.rpartition("@")[2]))
+
+
+def _digest(environment: Environment, ecr: Any, name: str, **image: str) -> str:
+    """The digest of an image in the account's registry; empty if it is not there."""
     try:
-        ecr.describe_images(repositoryName=repository, imageIds=[{"imageDigest": digest}])
+        found = ecr.describe_images(repositoryName=repository_of(environment, name), imageIds=[image])
     except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.RepositoryNotFoundException):
-        return False
-    return True
+        return ""
+    return str(found["imageDetails"][0]["imageDigest"])
 
 
 def _sign_in(environment: Environment, ecr: Any, run: Run) -> None:
@@ -106,7 +124,9 @@ def _sign_in(environment: Environment, ecr: Any, run: Run) -> None:
 def _docker_program() -> str:
     if shutil.which("docker") is None:
         raise SettingError(
-            "docker", got="nothing of that name on PATH", want="Docker with buildx, to copy images"
+            "docker",
+            got="nothing of that name on PATH",
+            want="Docker with buildx 0.15 or later, to copy images",
         )
     return "docker"
 

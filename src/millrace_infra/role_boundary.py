@@ -49,8 +49,8 @@ def _at_most(environment: Environment) -> list[Statement]:
         ),
         Statement(("s3:*",), (state, f"{state}/*"), effect="Deny"),
         Statement(
-            ("kms:ScheduleKeyDeletion", "kms:DisableKey", "kms:PutKeyPolicy", "secretsmanager:DeleteSecret",
-             "secretsmanager:PutResourcePolicy"),
+            ("kms:ScheduleKeyDeletion", "kms:DisableKey", "kms:PutKeyPolicy", "s3:BypassGovernanceRetention",
+             "secretsmanager:DeleteSecret", "secretsmanager:PutResourcePolicy"),
             ("*",), effect="Deny", reason="a denial is for all",
         ),
     ]  # fmt: skip

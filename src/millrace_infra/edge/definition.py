@@ -59,7 +59,7 @@ def definition(
         "x-amazon-apigateway-binary-media-types": binary_media_types(document, exposure),
         "x-amazon-apigateway-minimum-compression-size": COMPRESSION_BYTES_MIN,
         "x-amazon-apigateway-request-validators": VALIDATORS,
-        "x-amazon-apigateway-gateway-responses": gateway_responses(),
+        "x-amazon-apigateway-gateway-responses": gateway_responses(exposure.hidden),
     }
 
 

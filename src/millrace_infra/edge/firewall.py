@@ -29,21 +29,29 @@ from millrace_infra.terraform import (
 )
 
 INGEST_PATH: Final = "/v1/readings"
-LABEL: Final = "awswaf:managed:aws:core-rule-set:"
+COMMON: Final = "AWSManagedRulesCommonRuleSet"
+KNOWN_BAD: Final = "AWSManagedRulesKnownBadInputsRuleSet"
+_COMMON_LABEL: Final = "awswaf:managed:aws:core-rule-set:"
+_KNOWN_BAD_LABEL: Final = "awswaf:managed:aws:known-bad-inputs:"
 BODY_RULES: Final = {
-    "SizeRestrictions_BODY": "SizeRestrictions_Body",
-    "CrossSiteScripting_BODY": "CrossSiteScripting_Body",
-    "GenericLFI_BODY": "GenericLFI_Body",
-    "GenericRFI_BODY": "GenericRFI_Body",
-    "EC2MetaDataSSRF_BODY": "EC2MetaDataSSRF_Body",
+    COMMON: {
+        "SizeRestrictions_BODY": f"{_COMMON_LABEL}SizeRestrictions_Body",
+        "CrossSiteScripting_BODY": f"{_COMMON_LABEL}CrossSiteScripting_Body",
+        "GenericLFI_BODY": f"{_COMMON_LABEL}GenericLFI_Body",
+        "GenericRFI_BODY": f"{_COMMON_LABEL}GenericRFI_Body",
+        "EC2MetaDataSSRF_BODY": f"{_COMMON_LABEL}EC2MetaDataSSRF_Body",
+    },
+    KNOWN_BAD: {
+        "JavaDeserializationRCE_BODY": f"{_KNOWN_BAD_LABEL}JavaDeserializationRCE_Body",
+        "Log4JRCE_BODY": f"{_KNOWN_BAD_LABEL}Log4JRCE_Body",
+    },
 }
-"""Rule of the common set -> the label that it leaves. Source: AWS WAF, baseline rule groups."""
-COUNTED: Final = (*BODY_RULES, "NoUserAgent_HEADER")
-"""Also counted only: gateways and devices often name no user agent; they have a key."""
+"""Group -> rule of it that looks into bodies -> the label that it leaves. Source: AWS WAF, baseline rule groups."""
+ALSO_COUNTED: Final = {COMMON: ("NoUserAgent_HEADER",)}
+"""Gateways and devices often name no user agent; they have a key."""
 MANAGED: Final = {
-    "AWSManagedRulesAmazonIpReputationList": (),
-    "AWSManagedRulesCommonRuleSet": COUNTED,
-    "AWSManagedRulesKnownBadInputsRuleSet": (),
+    group: (*BODY_RULES.get(group, ()), *ALSO_COUNTED.get(group, ()))
+    for group in ("AWSManagedRulesAmazonIpReputationList", COMMON, KNOWN_BAD)
 }
 """Group -> rules of it that count where they would block; in order of their price."""
 WINDOW_S: Final = 300
@@ -132,8 +140,9 @@ def _managed(group: str, counted: tuple[str, ...]) -> dict[str, Any]:
 
 def _marked_body_elsewhere() -> dict[str, Any]:
     labels = [
-        {"label_match_statement": {"scope": "LABEL", "key": f"{LABEL}{label}"}}
-        for label in BODY_RULES.values()
+        {"label_match_statement": {"scope": "LABEL", "key": label}}
+        for rules in BODY_RULES.values()
+        for label in rules.values()
     ]
     # the stage's name may stand before the path, so its end is what counts
     ingest = {

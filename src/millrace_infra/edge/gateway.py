@@ -133,6 +133,9 @@ class Gateway(Construct):
     def _serving(self, logs: Logs) -> ApiGatewayStage:
         """A stage serves a deployment, which is a copy of the definition: a new text makes a new one."""
         text = as_terraform(self._definition)
+        name = self._environment.names.of("stage")
+        # what goes wrong inside of API Gateway; it has one name for the group, and would make it itself
+        execution = logs.prescribed("gateway-execution", f"API-Gateway-Execution-Logs_{self._api.id}/{name}")
         deployment = ApiGatewayDeployment(
             self,
             "deployment",
@@ -145,7 +148,7 @@ class Gateway(Construct):
             "stage",
             rest_api_id=self._api.id,
             deployment_id=deployment.id,
-            stage_name=self._environment.names.of("stage"),
+            stage_name=name,
             variables={LINK_VARIABLE: self._link.id},
             access_log_settings=ApiGatewayStageAccessLogSettings(
                 destination_arn=logs.group("gateway").arn, format=json.dumps(LOGGED)
@@ -153,7 +156,8 @@ class Gateway(Construct):
             xray_tracing_enabled=True,
             # answers are seconds old when they are made: a cache would only make them older
             cache_cluster_enabled=False,
-            tags={"Name": self._environment.names.of("stage")},
+            tags={"Name": name},
+            depends_on=[execution],
         )
 
     def _limits(self) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from millrace_infra.edge.exposure import Hidden
 
 MEDIA_TYPE: Final = "application/problem+json"
 REASON: Final = "$context.error.messageString"
@@ -25,11 +28,12 @@ class GatewayProblem:
     retry_after_s: int = 0
 
 
+NO_ROUTE: Final = "MISSING_AUTHENTICATION_TOKEN"
+"""What API Gateway calls it when a path is none of its own. Source: API Gateway, gateway response types."""
 SAME_AGAIN: Final = "send the same again, with the same identity: what was accepted is not counted twice"
 
 PROBLEMS: Final = (
-    GatewayProblem("MISSING_AUTHENTICATION_TOKEN", 404, "no_such_route", "Not found",
-                   "see the contract for what there is; /v1/live is only inside the network"),
+    GatewayProblem(NO_ROUTE, 404, "no_such_route", "Not found", "see the contract for what there is"),
     GatewayProblem("RESOURCE_NOT_FOUND", 404, "no_such_route", "Not found", "see the contract for what there is"),
     GatewayProblem("INVALID_API_KEY", 403, "no_api_key", "Not allowed", "send your key as x-api-key"),
     GatewayProblem("ACCESS_DENIED", 403, "access_denied", "Not allowed", "send your key as x-api-key"),
@@ -53,9 +57,16 @@ PROBLEMS: Final = (
 )  # fmt: skip
 
 
-def gateway_responses() -> dict[str, Any]:
-    """The value of `x-amazon-apigateway-gateway-responses`."""
-    return {problem.kind: _response(problem) for problem in PROBLEMS}
+def gateway_responses(hidden: Mapping[str, Hidden]) -> dict[str, Any]:
+    """The value of `x-amazon-apigateway-gateway-responses`. Who asks for a hidden path is told what to use instead."""
+    return {problem.kind: _response(_with_instead(problem, hidden)) for problem in PROBLEMS}
+
+
+def _with_instead(problem: GatewayProblem, hidden: Mapping[str, Hidden]) -> GatewayProblem:
+    if problem.kind != NO_ROUTE:
+        return problem
+    said = [f"{path} is not offered here, {one.instead}" for path, one in hidden.items()]
+    return replace(problem, what_to_do="; ".join([problem.what_to_do, *said]))
 
 
 def _response(problem: GatewayProblem) -> dict[str, Any]:

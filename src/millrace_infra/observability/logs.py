@@ -27,8 +27,13 @@ class Logs(Construct):
 
     def group(self, noun: str) -> CloudwatchLogGroup:
         """Made at the first call. Its key's policy knows it by the suffix at the end of its name."""
+        return self.prescribed(
+            noun, f"{PRESCRIBED.get(noun, f'/{PROJECT}/{noun}')}-{self._environment.suffix}"
+        )
+
+    def prescribed(self, noun: str, name: str) -> CloudwatchLogGroup:
+        """The group that a service writes to under a name of its own, and would make for itself."""
         if noun not in self._groups:
-            name = f"{PRESCRIBED.get(noun, f'/{PROJECT}/{noun}')}-{self._environment.suffix}"
             self._groups[noun] = CloudwatchLogGroup(
                 self,
                 noun,

@@ -22,6 +22,10 @@ class Cluster(Construct):
     def __init__(self, scope: Construct, id: str, *, environment: Environment, logs: Logs) -> None:
         super().__init__(scope, id)
         self.static_name = environment.names.of("cluster")
+        # Container Insights writes there, and would make the group itself
+        insights = logs.prescribed(
+            "container-insights", f"/aws/ecs/containerinsights/{self.static_name}/performance"
+        )
         key = ScratchKey(self, "scratch-key", environment=environment, cluster_name=self.static_name)
         self._resource = EcsCluster(
             self,
@@ -36,6 +40,7 @@ class Cluster(Construct):
                 ),
             ),
             tags={"Name": self.static_name},
+            depends_on=[insights],
         )
 
     @property

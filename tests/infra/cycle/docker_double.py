@@ -89,7 +89,7 @@ def main(folder: Path, arguments: list[str]) -> None:
     match arguments:
         case ["login", "--username", "AWS", "--password-stdin", registry]:
             login(folder, registry, sys.stdin.read())
-        case ["buildx", "imagetools", "create", "--tag", target, source]:
+        case ["buildx", "imagetools", "create", "--prefer-index=false", "--tag", target, source]:
             copy(folder, source, target)
         case _:
             sys.exit(f"docker: a command that deploy does not give: {arguments}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -130,10 +131,17 @@ def test_what_is_in_the_account_already_is_adopted_and_nothing_of_it_is_made_aga
 def test_a_local_state_stays_beside_the_program_and_is_found_again_under_any_suffix(account: Open) -> None:
     run = account(state={"kind": "local"})
     run.client("iam").create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
-    run.bootstrap()
-    assert (run.command_line.account / "millrace-account.tfstate").is_file()
+    said = run.bootstrap()
+    state = run.command_line.account / "millrace-account.tfstate"
+    assert set(json.loads(state.read_text())) > {"resources", "serial"}
     assert run.states() == []
     assert run.missing_parts() == []
+    assert [line for line in said if "may be deleted" in line or "bucket;" in line] == [], (
+        "it is the only one"
+    )
+    (role,) = (arn for address, arn in adoptable(run.environment) if arn.endswith("AWSServiceRoleForECS"))
+    assert next(line for line in said if line.startswith("is there, ")).endswith(f": {role}")
+    assert run.next_plan() == set()
     again = account("t2", state={"kind": "local"}).bootstrap()
     assert "Apply complete! Resources: 0 added, 0 changed, 0 destroyed." in again
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from millrace_infra.edge.exposure import EXPOSURE
 from millrace_infra.edge.problems import PROBLEMS
 from tests.infra.conftest import SUFFIX
 from tests.infra.edge.conftest import body_of
@@ -148,6 +149,17 @@ def test_what_the_edge_says_itself_is_a_problem_as_the_services(edge: Program) -
         assert ("gatewayresponse.header.Retry-After" in headers) == (
             response.get("statusCode") in ("429", "504")
         ), kind
+
+
+@pytest.mark.requirement("S-10")
+def test_who_asks_for_what_is_not_offered_is_told_what_to_use_instead(edge: Program) -> None:
+    """The stream of events, above all: API Gateway gathers an answer before it gives one."""
+    said = body_of(edge)["x-amazon-apigateway-gateway-responses"]["MISSING_AUTHENTICATION_TOKEN"]
+    problem = json.loads(rendered(said["responseTemplates"]["application/json"]))
+    assert "/v1/live" in EXPOSURE.hidden
+    for path, hidden in EXPOSURE.hidden.items():
+        assert path not in body_of(edge)["paths"]
+        assert f"{path} is not offered here, {hidden.instead}" in problem["what_to_do"]
 
 
 def rendered(template: str) -> str:

@@ -47,10 +47,11 @@ API, STAGE, LINK, PLAN = (
     f"aws_api_gateway_{name}" for name in ("rest_api", "stage", "vpc_link", "usage_plan")
 )
 LIMITS, DOMAIN = "aws_api_gateway_method_settings", "aws_api_gateway_domain_name"
+DEPLOYMENT = "aws_api_gateway_deployment"
 ACL, LOG = "aws_wafv2_web_acl", "aws_wafv2_web_acl_logging_configuration"
 INTEGRATION = f"paths|{LATEST}|get|x-amazon-apigateway-integration"
 RESPONSES = "x-amazon-apigateway-gateway-responses"
-COMMON, BODIES = "rule|2", "rule|4"
+COMMON, KNOWN_BAD, BODIES = "rule|2", "rule|3", "rule|4"
 
 DEFINITION: list[tuple[Callable[[Body], None], Callable[..., None]]] = [
     (
@@ -86,6 +87,13 @@ DEFINITION: list[tuple[Callable[[Body], None], Callable[..., None]]] = [
     (put("x-amazon-apigateway-binary-media-types", []), g.test_bodies_that_are_no_json_pass_as_bytes),
     (drop(f"{RESPONSES}|THROTTLED"), g.test_what_the_edge_says_itself_is_a_problem_as_the_services),
     (
+        put(
+            f"{RESPONSES}|MISSING_AUTHENTICATION_TOKEN|responseTemplates|application/json",
+            '{"what_to_do": "look"}',
+        ),
+        g.test_who_asks_for_what_is_not_offered_is_told_what_to_use_instead,
+    ),
+    (
         put(f"{RESPONSES}|THROTTLED|statusCode", "503"),
         g.test_what_the_edge_says_itself_is_a_problem_as_the_services,
     ),
@@ -104,12 +112,23 @@ RESOURCES: list[tuple[str, Callable[[Body], None], Callable[..., None]]] = [
     (API, put("name", "api"), g.test_what_has_a_name_has_ours),
     (ACL, put(f"{COMMON}|override_action", {"count": {}}), f.test_the_managed_groups_act_as_they_say),
     (ACL, put(f"{COMMON}|statement|managed_rule_group_statement|rule_action_override", []), f.test_rules_that_look_into_bodies_only_count),
+    (ACL, put(f"{KNOWN_BAD}|statement|managed_rule_group_statement|rule_action_override", []), f.test_rules_that_look_into_bodies_only_count),
+    (ACL, put(f"{BODIES}|statement|and_statement|statement|0|or_statement|statement|6|label_match_statement|key", "awswaf:managed:aws:core-rule-set:Log4JRCE_Body"), f.test_a_marked_body_is_blocked_everywhere_but_at_ingest),
     (ACL, put(f"{BODIES}|action", {"count": {}}), f.test_a_marked_body_is_blocked_everywhere_but_at_ingest),
     (ACL, put(f"{BODIES}|priority", 1), f.test_a_marked_body_is_blocked_everywhere_but_at_ingest),
     (ACL, put("rule|0|statement|rate_based_statement|limit", 9), f.test_one_address_gets_no_more_than_the_api_takes),
     (ACL, put("default_action", {"block": {}}), f.test_the_firewall_stands_before_the_stage),
+    ("aws_api_gateway_base_path_mapping", put("base_path", "v1"), g.test_the_domain_leads_to_the_stage),
+    (ACL, put("rule|1|priority", 0), f.test_priorities_and_metrics_tell_the_rules_apart),
     (LOG, drop("redacted_fields|0"), f.test_the_log_has_its_group_and_leaves_the_secrets_out),
 ]  # fmt: skip
+
+
+ELSEWHERE = {
+    "test_no_key_is_a_resource", "test_a_new_definition_is_deployed_before_the_old_one_goes",
+    "test_what_counts_is_blocked_again_or_has_a_reason_not_to_be",
+}  # fmt: skip
+"""Broken by tests of their own, below."""
 
 
 def broken(program: Program, type_: str, change: Callable[[Body], None]) -> Program:
@@ -141,9 +160,32 @@ def test_a_broken_rule_makes_its_test_fail(
         test(broken(dev, type_, change))
 
 
+def test_every_promise_of_the_edge_is_broken_once() -> None:
+    promises = {name for module in (g, f) for name in vars(module) if name.startswith("test_")}
+    assert promises == {row[-1].__name__ for row in (*RESOURCES, *DEFINITION)} | ELSEWHERE
+
+
 def test_a_key_as_a_resource_makes_its_test_fail(built: Build) -> None:
     content = json.loads(built("dev").text)
     content["resource"]["aws_api_gateway_api_key"] = {"k": {"name": "k"}}
     with pytest.raises(AssertionError):
         g.test_no_key_is_a_resource(Program("edge", json.dumps(content)))
     assert body_of(built("dev"))
+
+
+def test_a_definition_that_changes_and_is_not_deployed_makes_its_test_fail(built: Build) -> None:
+    def same(name: str) -> Program:
+        return broken(built(name), DEPLOYMENT, put("triggers", {"definition": "0" * 64}))
+
+    promise = g.test_a_new_definition_is_deployed_before_the_old_one_goes
+    promise(built("dev"), built)
+    with pytest.raises(AssertionError):
+        promise(built("dev"), same)
+    with pytest.raises(AssertionError):
+        promise(broken(built("dev"), DEPLOYMENT, put("lifecycle|create_before_destroy", False)), built)
+
+
+def test_a_rule_that_counts_without_a_reason_makes_its_test_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f, "MANAGED", {**f.MANAGED, "another": ("RestrictedExtensions_URIPATH",)})
+    with pytest.raises(AssertionError):
+        f.test_what_counts_is_blocked_again_or_has_a_reason_not_to_be()

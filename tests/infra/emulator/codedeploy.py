@@ -1,4 +1,4 @@
-"""CodeDeploy: applications and deployment groups, whole; a deployment itself stays moto's and is not run here."""
+"""CodeDeploy: applications and deployment groups, whole. What is deployed to them is in traffic.py."""
 
 from __future__ import annotations
 
@@ -133,10 +133,11 @@ def list_groups(call: Call) -> dict[str, Any]:
 @answers("codedeploy", "UpdateDeploymentGroup")
 def update_group(call: Call) -> dict[str, Any]:
     group = _group(call, "currentDeploymentGroupName")
-    del GROUPS[call.region][_key(call, group["deploymentGroupName"])]
+    before = _key(call, group["deploymentGroupName"])
     group |= {field: call[field] for field in _GIVEN if call.get(field) is not None}
     group["deploymentGroupName"] = call.get("newDeploymentGroupName") or group["deploymentGroupName"]
-    _check(call, group)
+    _check(call, group)  # a change that is refused leaves the group as it was
+    del GROUPS[call.region][before]
     GROUPS[call.region][_key(call, group["deploymentGroupName"])] = group
     return {"hooksNotCleanedUp": []}
 

@@ -28,6 +28,18 @@ def test_every_log_group_has_our_key_an_end_and_our_suffix(platform: Program) ->
 
 
 @pytest.mark.requirement("S-12")
+@pytest.mark.requirement("S-23")
+def test_a_group_that_a_service_would_make_for_itself_is_there_before_it(platform: Program) -> None:
+    """Its own would have no key of ours, and no end. Source: CloudWatch, ECS performance log events; API Gateway,
+    CloudWatch log formats."""
+    groups = {group["name"]: group.address for group in platform.of("aws_cloudwatch_log_group")}
+    (cluster,), (stage,) = platform.of("aws_ecs_cluster"), platform.of("aws_api_gateway_stage")
+    assert groups[f"/aws/ecs/containerinsights/{cluster['name']}/performance"] in cluster["depends_on"]
+    execution = f"API-Gateway-Execution-Logs_{stage['rest_api_id']}/{stage['stage_name']}"
+    assert groups[execution] in stage["depends_on"]
+
+
+@pytest.mark.requirement("S-12")
 def test_the_key_of_the_logs_knows_every_log_group(platform: Program) -> None:
     """Or AWS refuses to make the group: the policy names groups by the context they are encrypted in."""
     statements = json.loads(platform.at("keys/logs/key")["policy"])["Statement"]

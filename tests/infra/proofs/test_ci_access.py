@@ -112,6 +112,17 @@ def test_neither_role_touches_the_state_s_bucket_or_the_roles_of_the_ci(account:
         assert not may(account, verb, Ask("iam:PutRolePolicy", role, HERE))
 
 
+@pytest.mark.requirement("S-04")
+@pytest.mark.requirement("S-20")
+@pytest.mark.parametrize("verb", ["plan", "deploy"])
+def test_what_a_lock_keeps_neither_role_removes(account: Program, verb: str) -> None:
+    """`destroy` refuses an environment of records where CI is set; a job that leaves that out is refused by S3."""
+    for bucket in ("archive", "archive-copy"):
+        record = f"arn:aws:s3:::millrace-{bucket}-123456789012-{REGION}-t1/critical/1"
+        assert not may(account, verb, Ask("s3:BypassGovernanceRetention", record, HERE))
+    assert may(account, "deploy", Ask("s3:DeleteObjectVersion", record, HERE)), "of what has no lock"
+
+
 def test_the_policies_fit_into_what_iam_keeps(account: Program) -> None:
     """10,240 characters of a role's inline policies, spaces not counted. Source: IAM quotas."""
     for verb in ("plan", "deploy"):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.infra.breaking import NOTICED, Change, also, broken, drop, first, policy, put
 from tests.infra.conftest import ENVIRONMENTS, FOLDER, SUFFIX, Synthesize
+from tests.infra.observability import test_logs
 from tests.infra.program import Program
 from tests.infra.proofs import (
     test_account,
@@ -27,6 +28,7 @@ from tests.infra.proofs import (
     test_transport,
 )
 from tests.infra.proofs.conftest import Stacks
+from tests.infra.services import test_migration
 from tests.infra.stores import test_archive
 
 n, t, d, e, h, p, s, a, b = (
@@ -39,6 +41,8 @@ ANYONE = {
     "Principal": {"AWS": "arn:aws:iam::999999999999:root"},
 }
 WHOLE = ""
+MASTER = "${data.aws_secretsmanager_secret.secrets_database-master_A30F4211.arn}"
+"""As the program refers to it: the end is a digest of its place, and of nothing else."""
 
 BROKEN: list[tuple[str, str, Change, Callable[..., None]]] = [
     ("platform", "stream/stream", put("name", "millrace-stream"), n.test_every_name_ends_in_the_suffix),
@@ -141,6 +145,13 @@ BROKEN: list[tuple[str, str, Change, Callable[..., None]]] = [
     ("platform", WHOLE, lambda j: j["output"]["api_tasks_min"].update(value=1), test_starting.test_terraform_makes_a_service_without_tasks_and_says_how_many_deploy_starts),
     ("platform", "worker-scaling/lag-alarm", put("treat_missing_data", "breaching"), test_starting.test_no_alarm_of_scaling_starts_a_task_while_none_runs),
     ("platform", "worker-scaling/bytes-alarm", put("metric_query.2.expression", "incoming / 60"), test_starting.test_no_alarm_of_scaling_starts_a_task_while_none_runs),
+    ("platform", "migrate/task/task-role/may-master", policy(lambda found: found[0]["Resource"].append("*")), test_migration.test_the_task_may_read_the_masters_secret_and_sign_in_as_the_migration_and_no_more),
+    ("platform", "migrate/task/task-role/may-database", policy(first("Resource", ["arn:aws:rds-db:us-east-1:123456789012:dbuser:*/*"])), test_migration.test_the_task_may_read_the_masters_secret_and_sign_in_as_the_migration_and_no_more),
+    ("platform", "migrate/task/task-role/may-master", policy(lambda found: found[1]["Condition"]["StringEquals"].pop("kms:EncryptionContext:SecretARN")), test_migration.test_the_task_may_read_the_masters_secret_and_sign_in_as_the_migration_and_no_more),
+    ("platform", "api/task/task-role/may-secrets", policy(lambda found: found[0]["Resource"].append(MASTER)), test_migration.test_nobody_but_the_migration_and_the_rotation_may_read_the_masters_secret),
+    ("platform", "cluster/cluster", put("depends_on", []), test_logs.test_a_group_that_a_service_would_make_for_itself_is_there_before_it),
+    ("platform", "gateway/stage", put("depends_on", []), test_logs.test_a_group_that_a_service_would_make_for_itself_is_there_before_it),
+    ("platform", "cluster/cluster", put("name", "another"), test_logs.test_a_group_that_a_service_would_make_for_itself_is_there_before_it),
     ("account", "backup", put("resource_type_opt_in_preference", {"EFS": True}), a.test_backups_of_the_database_and_the_files_are_opted_into),
 ]  # fmt: skip
 
@@ -240,3 +251,15 @@ def test_a_name_that_two_suffixes_share_is_noticed(synthesize: Synthesize, envir
     n.test_two_suffixes_in_one_region_share_no_name(synthesize, environment)
     with pytest.raises(AssertionError):
         n.test_two_suffixes_in_one_region_share_no_name(changed, environment)
+
+
+def test_a_role_that_two_regions_share_is_noticed(synthesize: Synthesize) -> None:
+    def changed(name: str) -> dict[str, Program]:
+        shared = put("name", f"millrace-worker-task-{SUFFIX}")
+        platform = f"millrace-{SUFFIX}"
+        return {platform: broken(synthesize(name)[platform], "worker/task/task-role/role", shared)}
+
+    promise = n.test_one_suffix_in_two_regions_of_an_account_shares_no_name_that_is_not_regional
+    promise(synthesize)
+    with pytest.raises(AssertionError):
+        promise(changed)

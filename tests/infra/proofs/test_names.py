@@ -45,7 +45,7 @@ NO_NAME = {
     "url_path": "a pattern",
 }
 """Attributes that read like a name and are none by which AWS knows a thing of ours."""
-PRESCRIBED = ("/aws/rds/cluster/",)
+PRESCRIBED = ("/aws/ecs/containerinsights/", "/aws/rds/cluster/")
 """Log groups that a service names itself, our name in the middle."""
 
 

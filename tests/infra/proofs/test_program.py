@@ -99,6 +99,28 @@ def test_cdktf_s_own_call_writes_the_same_bytes_on_another_machine(
     assert set(json.loads((elsewhere / "out" / "manifest.json").read_text())["stacks"]) == set(NAMES)
 
 
+MEMORY_MB_MAX = 200
+"""Of the program; the Node.js process that the CDK starts beside it holds some 600 MB, whatever the program loads."""
+MEASURED = """
+import os, re
+from millrace_infra.cdktf_call import main
+assert main(os.environ) == 0
+print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+"""
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="needs Linux, which tells a process's peak"
+)
+def test_a_synthesis_loads_only_what_it_uses(elsewhere: Path) -> None:
+    """The provider's package loaded whole takes 526 MB."""
+    given = {**os.environ, "PYTHONPATH": "src", "ENV": "us-east-1", "CDKTF_OUTDIR": "measured"}
+    given.pop("AWS_REGION", None)
+    command = [sys.executable, "-c", MEASURED]
+    done = subprocess.run(command, cwd=elsewhere, env=given, capture_output=True, text=True, check=True)
+    assert int(done.stdout.splitlines()[-1]) / 1024 < MEMORY_MB_MAX
+
+
 @pytest.mark.long
 def test_cdktf_s_own_call_without_variables_writes_dev_where_cdktf_looks(elsewhere: Path) -> None:
     assert as_cdktf_runs_it(elsewhere).returncode == 0

@@ -88,6 +88,7 @@ def test_the_boundary_lets_every_role_do_what_its_policies_say(stacks: Stacks, e
         ("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/Admin"),
         ("s3:GetObject", f"arn:aws:s3:::millrace-state-{ACCOUNT}-{REGION}/millrace-t1/terraform.tfstate"),
         ("s3:GetObject", "arn:aws:s3:::somebody-elses/file"),
+        ("s3:BypassGovernanceRetention", f"arn:aws:s3:::millrace-archive-{ACCOUNT}-{REGION}-t1/critical/1"),
         ("kms:ScheduleKeyDeletion", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"),
         ("secretsmanager:DeleteSecret", f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:millrace/t1/x"),
         ("organizations:LeaveOrganization", "*"),

@@ -1,7 +1,7 @@
 """The hosted CI: its steps are make targets that exist, its actions are pinned, and no key lies there.
 
-Two linters look at it: the host's own schema (check-jsonschema), and what an attacker would look for (zizmor). Not
-actionlint, whose package fetches a program from elsewhere while it installs, which no lock could vouch for.
+Three linters look at it: the host's own schema (check-jsonschema), what an attacker would look for (zizmor), and what
+a job says of another (actionlint, built out of our own lock by `make go-tools`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.infra import go_tools
 from tests.infra.conftest import ENVIRONMENTS
 
 ROOT = Path(__file__).parents[3]
@@ -67,6 +68,16 @@ def linted(tool: str, *arguments: str | Path) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def by_actionlint(*files: Path) -> tuple[int, str]:
+    tool = go_tools.found("actionlint")
+    if tool is None:
+        pytest.skip("needs actionlint (make go-tools)")
+    # the shell's and Python's own linters would be taken from the machine if it has them
+    command = [tool, "-no-color", "-oneline", "-shellcheck=", "-pyflakes=", *map(str, files)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
 def by_schema(schema: str, *files: Path) -> tuple[int, str]:
     return linted("check-jsonschema", "--builtin-schema", schema, *files)
 
@@ -85,6 +96,35 @@ def test_the_host_s_own_schema_takes_every_file() -> None:
 def test_zizmor_finds_nothing_of_weight() -> None:
     code, said = by_zizmor(*FILES, ACTION)
     assert code == 0, said
+
+
+def test_actionlint_finds_nothing() -> None:
+    assert by_actionlint(*FILES) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "said"),
+    [
+        ("deploy.yml", "steps.before.outputs.commit }}", "steps.befor.outputs.commit }}", '"befor" is not defined'),
+        ("deploy.yml", "needs.deploy.outputs.image_api", "needs.deploy.outputs.image_ap", '"image_ap" is not defined'),
+        ("deploy.yml", "needs: deploy", "needs: deployed", 'needs job "deployed"'),
+        ("deploy.yml", "inputs.suffix", "inputs.sufix", '"sufix" is not defined'),
+        ("nightly.yml", "${{ matrix.suffix }}", "${{ matrix.sufix }}", '"sufix" is not defined'),
+        ("plan.yml", "github.event.pull_request.head.repo.full_name ==", "github.repositori ==", "repositori"),
+        ("check.yml", "make ${{ matrix.target }}", "make ${{ secret.target }}", 'undefined variable "secret"'),
+    ],
+)  # fmt: skip
+def test_what_one_part_of_a_workflow_says_of_another_is_held_to_it(
+    file: str, right: str, wrong: str, said: str, tmp_path: Path
+) -> None:
+    """No schema sees these: a name that is not there is an empty text for the host."""
+    text = (FOLDER / file).read_text()
+    assert right in text
+    broken = tmp_path / file
+    broken.write_text(text.replace(right, wrong))
+    code, found = by_actionlint(broken)
+    assert code == 1, found
+    assert said in found
 
 
 @pytest.mark.parametrize(
@@ -232,15 +272,19 @@ def test_a_matrix_that_may_be_empty_is_asked_about_before_it_is_made() -> None:
                     assert job["if"] == f"{variable} != '' && {variable} != '[]'", f"{file.name}: {name}"
 
 
-@pytest.mark.parametrize(("file", "runs"), [("check.yml", "test"), ("nightly.yml", "test-long")])
-def test_what_needs_the_second_emulator_does_not_skip_there(file: str, runs: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "runs", "sets_up"),
+    [("check.yml", "test", "second-emulator"), ("check.yml", "test", "go-tools"),
+     ("nightly.yml", "test-long", "second-emulator")],
+)  # fmt: skip
+def test_what_needs_a_tool_does_not_skip_there(file: str, runs: str, sets_up: str) -> None:
     (job,) = (
         job
         for job in workflow(FOLDER / file)["jobs"].values()
         if runs in job.get("strategy", {}).get("matrix", {}).get("target", ())
     )
     steps = job["steps"]
-    (at,) = (n for n, step in enumerate(steps) if step.get("run") == "make second-emulator")
+    (at,) = (n for n, step in enumerate(steps) if step.get("run") == f"make {sets_up}")
     assert steps[at].get("if", "") in ("", f"matrix.target == '{runs}'")
     assert [step.get("run") for step in steps].index("make ${{ matrix.target }}") > at
 

@@ -14,7 +14,7 @@ import pytest
 from tests.infra.breaking import beside
 from tests.infra.conftest import ENVIRONMENTS
 from tests.infra.program import Program
-from tests.infra.services import test_deployment, test_entry, test_scaling, test_tasks
+from tests.infra.services import test_deployment, test_entry, test_scaling, test_scaling_alarms, test_tasks
 from tests.infra.services.parts import Build
 
 Body = dict[str, Any]
@@ -62,7 +62,7 @@ def source_ip(change: Callable[[list[str]], None]) -> Callable[[Body], None]:
     return on
 
 
-t, e, d, s = test_tasks, test_entry, test_deployment, test_scaling
+t, e, d, s, a = test_tasks, test_entry, test_deployment, test_scaling, test_scaling_alarms
 WORKER, API, DASHBOARD = ("worker/task/definition", "api/task/definition", "dashboard/task/definition")
 EFS = "volume.1.efs_volume_configuration"
 STEPS = "step_scaling_policy_configuration"
@@ -132,6 +132,17 @@ BROKEN: list[tuple[str, Callable[[Body], None], Callable[..., None], tuple[Any, 
     *(("worker-scaling/" + path, change, s.test_at_the_declared_load_all_workers_run_and_at_half_of_it_a_part, ("us-east-1",)) for path, change in (
         ("bytes-alarm", put("threshold", 2_000_000)), ("bytes-alarm", put("threshold", 100_000)), ("target", put("max_capacity", 13)),
         ("up-on-bytes", put(f"{STEPS}.step_adjustment.0.scaling_adjustment", 200)), ("bytes-alarm", put("metric_query.2.expression", "incoming / running")))),
+    ("worker-scaling/lag-alarm", put("metric_query.0.metric.metric_name", "GetRecords.IteratorAgeMilliseconds"), s.test_the_lag_is_the_metric_of_the_retrieval_that_is_used, ()),
+    ("worker-scaling/lag-alarm", put("metric_query.0.metric.stat", "Average"), s.test_the_lag_is_the_metric_of_the_retrieval_that_is_used, ()),
+    ("worker-scaling/target", put("max_capacity", 99), s.test_no_more_workers_than_shards, ("us-east-1",)),
+    ("worker-scaling/target", put("min_capacity", 0), s.test_no_more_workers_than_shards, ("dev",)),
+    ("api-scaling/target", put("max_capacity", 99), s.test_at_the_edges_throttle_all_tasks_of_the_api_run, ("dev",)),
+    ("worker-scaling/bytes-alarm", put("treat_missing_data", "breaching"), a.test_what_is_not_known_moves_nothing, ()),
+    ("worker-scaling/lag-alarm", put("comparison_operator", "GreaterThanThreshold"), a.test_a_series_beyond_the_limit_moves_the_number_and_one_within_it_does_not, ()),
+    ("worker-scaling/lag-alarm", put("metric_query.0.metric.dimensions", {"StreamName": "s"}), a.test_every_metric_of_scaling_exists_with_these_dimensions, ()),
+    (WORKER, put("cpu", "256"), t.test_a_task_has_the_size_that_the_settings_say, ("worker",)),
+    (API, put("runtime_platform.cpu_architecture", "X86_64"), t.test_a_task_has_the_size_that_the_settings_say, ("api",)),
+    ("entry/nlb", put("name", "millrace-network-load-balancer-t1"), e.test_names_of_load_balancers_and_target_groups_fit, ("t1",)),
     ("worker-scaling/down", put(f"{STEPS}.step_adjustment.0.scaling_adjustment", -5), s.test_workers_come_at_once_and_go_one_by_one, ()),
     ("worker-scaling/lag-alarm", put("evaluation_periods", 15), s.test_workers_come_at_once_and_go_one_by_one, ()),
     ("worker-scaling/lag-alarm", put("treat_missing_data", "breaching"), s.test_silence_moves_nothing, ()),
@@ -153,7 +164,7 @@ def test_a_broken_rule_is_noticed(
     if "built" in inspect.signature(promise).parameters:
         promise(built, *more)
         with pytest.raises((AssertionError, KeyError)):
-            promise(lambda name: changed(built(name), path, change), *more)
+            promise(lambda *which: changed(built(*which), path, change), *more)
         return
     whole = built("dev")
     promise(whole, *more)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -58,6 +62,17 @@ class _Watched:
         return self._faults.call(name, found) if callable(found) and name != "exceptions" else found
 
 
+class _Heard(logging.Handler):
+    """Everything that is logged, as it would be written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(self.format(record))
+
+
 @dataclass
 class Secret:
     """One secret in the emulator, and how Secrets Manager would rotate it."""
@@ -77,7 +92,32 @@ class Secret:
 
     def step(self, name: str, token: str, subject: stages.Subject, manager: Any = None) -> None:
         event = {"Step": name, "ClientRequestToken": token, "SecretId": self.arn}
-        stages.run(event, manager=manager or self.manager, secret_arn=self.arn, subject=subject)
+        with self._unsaid():
+            stages.run(event, manager=manager or self.manager, secret_arn=self.arn, subject=subject)
+
+    @contextmanager
+    def _unsaid(self) -> Iterator[None]:
+        """What Lambda writes down of a step, its log and the text of its end, holds no value of the secret."""
+        heard = _Heard()
+        logging.getLogger().addHandler(heard)
+        try:
+            yield
+        except Exception as error:
+            heard.said += traceback.format_exception(error)
+            raise
+        finally:
+            logging.getLogger().removeHandler(heard)
+            said = "\n".join(heard.said)
+            assert [word for word in self._words() if word in said] == [], "a value of the secret was said"
+
+    def _words(self) -> Iterator[str]:
+        """The texts in all of its versions that are long enough to stand in no sentence by chance."""
+        for version in self.stages():
+            try:
+                found = self.manager.get_secret_value(SecretId=self.arn, VersionId=version)["SecretString"]
+            except self.manager.exceptions.ResourceNotFoundException:
+                continue  # a pending version that has no value yet
+            yield from re.findall(r'"([^" ]{16,})"', found)
 
     def rotate(self, token: str, subject: stages.Subject, steps: tuple[str, ...] = STEPS) -> None:
         for name in steps:

@@ -145,7 +145,9 @@ def test_a_wrong_body_is_refused_before_the_service_sees_it(edge_api: Invoked, p
 @pytest.mark.requirement("S-10")
 def test_a_route_that_is_not_exposed_is_a_problem(edge_api: Invoked) -> None:
     for path in ("/v1/live", "/openapi.json", "/health", "/v1/tags/a/b/c/d/e/f/g/h/i/latest"):
-        assert_problem(edge_api.call("GET", path, headers=SIGNED_IN), 404, "no_such_route")
+        answer = edge_api.call("GET", path, headers=SIGNED_IN)
+        assert_problem(answer, 404, "no_such_route")
+        assert "/v1/live is not offered here, poll /v1/equipment/{path}/live" in answer.json()["what_to_do"]
 
 
 @pytest.mark.requirement("S-10")
