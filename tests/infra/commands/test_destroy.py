@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from millrace_infra.settings import Environment, load
+from millrace_infra.stack import state_bucket
 from tests.infra.commands.test_verbs import run
 from tests.infra.conftest import FOLDER
-from tests.infra.emulator.server import CREDENTIALS
+from tests.infra.emulator.server import CREDENTIALS, emulator
 
 pytestmark = [pytest.mark.requirement("S-04"), pytest.mark.requirement("S-20")]
 
@@ -40,6 +41,24 @@ class NoStacks:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """An account in which environments have their state."""
+    from millrace_infra.session import client_of
+
+    with emulator() as where, pytest.MonkeyPatch.context() as signed_in:
+        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": where}.items():
+            signed_in.setenv(name, value)
+        for name in ("dev", "us-east-1"):
+            environment: Environment = load(name, "any", folder=FOLDER)
+            place = {"CreateBucketConfiguration": {"LocationConstraint": environment.region}}
+            s3: Any = client_of(environment)("s3")
+            s3.create_bucket(
+                Bucket=state_bucket(environment), **({} if environment.region == "us-east-1" else place)
+            )
+        yield where
 
 
 @pytest.fixture
@@ -66,7 +85,7 @@ def archive(stacks: NoStacks, tmp_path: Path) -> Callable[[str], Path]:
         environment: Environment = load("us-east-1", suffix, folder=FOLDER)
         s3: Any = client_of(environment)("s3")
         bucket = environment.names.in_world("archive")
-        s3.create_bucket(Bucket=bucket)
+        s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
         for key, content in FILES.items():
             s3.put_object(Bucket=bucket, Key=key, Body=content, ChecksumAlgorithm="SHA256")
             (tmp_path / "copy" / key).parent.mkdir(parents=True)

@@ -124,7 +124,8 @@ def test_without_docker_nothing_is_made_that_then_waits_for_its_images(
     )
     assert run(monkeypatch, "deploy", "--suffix", "t1") == 2
     assert capsys.readouterr().err == (
-        "millrace_infra: docker: found 'nothing of that name on PATH', wanted Docker with buildx, to copy images\n"
+        "millrace_infra: docker: found 'nothing of that name on PATH', "
+        "wanted Docker with buildx 0.15 or later, to copy images\n"
     )
     assert [path.name for path in Path().iterdir()] == ["environments"]
     assert made(aws, ready) == []
