@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,11 @@ class LiveShard:
         while len(self.sizes) > 1 and (self.sizes[0][0] < now_s - keep_s or self.held_bytes > bytes_max):
             self.held_bytes -= self.sizes.popleft()[1]
         return len(self.sizes) if self.held_bytes + size > bytes_max else NO_LIMIT
+
+    def uncount(self) -> None:
+        """The newest blob was not taken after all."""
+        if self.sizes:
+            self.held_bytes -= self.sizes.pop()[1]
 
     def absorb(self, output: Output, detectors: tuple[str, ...], rules: tuple[str, ...]) -> LiveBlob:
         """Take an output into what is known; its blob."""
@@ -159,7 +164,7 @@ class LiveShard:
         self.tags_changed, self.latest_due_s, self.seeded = True, 0.0, True
         self.seeded_to = 0
 
-    def window_blobs(self, seed: Seed, said: Sequence[LiveBlob]) -> Iterator[LiveBlob]:
+    def window_blobs(self, seed: Seed, said: Iterable[LiveBlob]) -> Iterator[LiveBlob]:
         """The seed's raw window as blobs.
 
         The first carries the tags, for who follows since before this start and has read no tag table, and the

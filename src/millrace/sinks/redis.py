@@ -1,8 +1,9 @@
 """The fast path: every batch as one blob into the real-time store, at once, before PostgreSQL commits.
 
-The store may lose everything at any time, and may be away: then this sink counts what it could not say and
-costs the pipeline at most `timeout_s` a second. When the store is back empty (its fence is gone), the owner's
-state is published again in full: tag table, latest values and the raw window, out of `reseed(shard)`.
+The store may lose everything at any time, and may be away: then what could not be said waits (`unsaid.py`), within a
+bound, and the pipeline loses at most `timeout_s` a second once it is known. When the store is back empty (its fence is
+gone), or more waited than there is room for, which is counted, the owner's state is published again in full: tag table,
+latest values and the raw window, out of `reseed(shard)`.
 
 The server refuses a blob whose (epoch, position) is not above the shard's fence, so a worker that woke up
 after another took its shard over cannot put old values over new ones.
@@ -23,13 +24,15 @@ from millrace.schema import live
 from millrace.schema.live import LiveBlob
 from millrace.sinks.contract import Ownership, Written
 from millrace.sinks.live_shard import PART_ROWS, LiveShard, Seed
+from millrace.sinks.unsaid import Unsaid
 
 log = telemetry.logger(__name__)
 
 LATEST_EVERY_S = 5.0
-AWAY_S = 1.0  # after a failure the store is left alone this long
+AWAY_FIRST_S = 0.1  # after a failure the store is left alone this long, after each further one twice as long
+AWAY_MAX_S = 1.0
 CACHE_SHARE = 0.8  # of the real-time store's memory for live logs; the rest for latest values and the server
-PIPELINE_MAX = 64  # blobs in one round trip
+UNSAID_ROWS_MAX = 3_000_000  # 66 MB; six seconds of a worker's half of a million readings/s
 WINDOW_PIPELINE_MAX = 256
 
 # KEYS: fence and live log of each blob. ARGV[1]: age in ms that a blob may reach; then for each blob its fence text,
@@ -85,6 +88,7 @@ class RedisSink:
         bytes_max: int = 1024**3,
         reseed: Callable[[int], Seed] | None = None,
         timeout_s: float = 0.25,
+        unsaid_rows_max: int = UNSAID_ROWS_MAX,
     ) -> None:
         self._client = valkey.Valkey.from_url(
             url,
@@ -100,9 +104,10 @@ class RedisSink:
         self._reseed = reseed
         self._sha = ""
         self._shards: dict[int, LiveShard] = {}
-        self._away_until_s = 0.0
+        self._unsaid, self._unsaid_rows_max = Unsaid(), unsaid_rows_max
+        self._away_s = self._away_until_s = 0.0
         self.losses = 0  # blobs that could not be said
-        self.refused = 0  # blobs that the server refused: another owner is ahead
+        self.refused = 0  # blobs that the server refused: another owner is ahead, or it had taken them
 
     def open_shard(self, ownership: Ownership) -> int:
         """Begin to write; the position that the store holds, 0 when it holds nothing or is away."""
@@ -121,19 +126,22 @@ class RedisSink:
         return self._shards[shard].position
 
     def write(self, outputs: Sequence[Output]) -> Written:
-        """Say the outputs; all are accepted, what the store did not take is counted in `losses`."""
-        blobs = [(output, self._absorb(output)) for output in outputs if output.shard in self._shards]
-        rows = sum(len(output.readings) for output in outputs)
-        if blobs and self._clock.monotonic_s() < self._away_until_s:
-            self._forget([blob for _, blob in blobs])
-            return Written(accepted=rows, rejected=0)
-        for start in range(0, len(blobs), PIPELINE_MAX):
-            self._guarded([blob for _, blob in blobs[start : start + PIPELINE_MAX]])
-        return Written(accepted=rows, rejected=0)
+        """Say the outputs, behind those that wait; all are accepted, what is given up is counted in `losses`."""
+        self._unsaid.extend(self._absorb(output) for output in outputs if output.shard in self._shards)
+        while len(self._unsaid) and self._clock.monotonic_s() >= self._away_until_s:
+            blobs = self._unsaid.first()
+            if self._guarded(blobs):
+                self._unsaid.drop(len(blobs))
+                self._away_s = 0.0
+        if self._unsaid.rows > self._unsaid_rows_max:
+            self._forget(list(self._unsaid))
+            self._unsaid.drop(len(self._unsaid))
+        return Written(accepted=sum(len(output.readings) for output in outputs), rejected=0)
 
     def close_shard(self, shard: int) -> None:
         """Stop writing for a shard."""
         self._shards.pop(shard, None)
+        self._unsaid.forget(shard)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -144,17 +152,18 @@ class RedisSink:
 
     # --- what the server is told ------------------------------------------------------------------
 
-    def _guarded(self, blobs: list[LiveBlob]) -> None:
-        """Send blobs; whatever happens to the store, the pipeline goes on."""
+    def _guarded(self, blobs: list[LiveBlob]) -> bool:
+        """Send blobs; whatever happens to the store, the pipeline goes on. False: they are to wait. What the store took
+        although its answer was lost, it refuses when it is said again."""
         shards = {blob.shard for blob in blobs}
         try:
             for shard in shards:
                 if not self._shards[shard].seeded:
-                    self._publish_all(shard, blobs)
+                    self._publish_all(shard, self._unsaid)
             lost = self._send(self._behind_seed(blobs))
             for shard in lost:
                 log.info("real_time_store_is_empty", shard=shard)
-                self._publish_all(shard, blobs)
+                self._publish_all(shard, self._unsaid)
             self._send(self._behind_seed([blob for blob in blobs if blob.shard in lost]), anew=lost)
             self._publish_latest_if_due(shards)
         except OutOfMemoryError as error:
@@ -162,7 +171,8 @@ class RedisSink:
             self._forget(blobs, again=False)
         except ValkeyError as error:
             self._away(error)
-            self._forget(blobs)
+            return False
+        return True
 
     def _behind_seed(self, blobs: list[LiveBlob]) -> list[LiveBlob]:
         """Blobs that the last publication of everything did not hold."""
@@ -192,8 +202,11 @@ class RedisSink:
             arguments += (live.fence(blob.epoch, blob.position), data, entries, 1 if begins else 0)
         try:
             answers: Any = self._client.evalsha(self._script_sha(), len(keys), *keys, *arguments)
-        except NoScriptError:
-            self._sha = ""  # a server that forgot the script is taught again
+        except ValkeyError as error:
+            for blob in blobs:
+                self._shards[blob.shard].uncount()
+            if isinstance(error, NoScriptError):
+                self._sha = ""  # a server that forgot the script is taught again
             raise
         return list(answers)
 
@@ -211,7 +224,7 @@ class RedisSink:
             self._sha = str(self._client.script_load(_PUBLISH))
         return self._sha
 
-    def _publish_all(self, number: int, said: Sequence[LiveBlob]) -> None:
+    def _publish_all(self, number: int, said: Iterable[LiveBlob]) -> None:
         """Tag table, latest values and, where the store has no log of the shard, the raw window.
 
         `said`: what is about to be said; the window may hold its readings already, and then carries its events.
@@ -263,8 +276,11 @@ class RedisSink:
 
     def _away(self, error: ValkeyError) -> None:
         """Leave the store alone for a while."""
-        self._away_until_s = self._clock.monotonic_s() + AWAY_S
-        log.warning("real_time_store_away", error=str(error)[:200], losses=self.losses)
+        self._away_s = min(AWAY_MAX_S, max(AWAY_FIRST_S, 2 * self._away_s))
+        self._away_until_s = self._clock.monotonic_s() + self._away_s
+        log.warning(
+            "real_time_store_away", error=str(error)[:200], waiting=self._unsaid.rows, losses=self.losses
+        )
 
     def _forget(self, blobs: list[LiveBlob], *, again: bool = True) -> None:
         """Count what was not said; `again`: everything is published again when the store is back."""

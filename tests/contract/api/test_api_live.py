@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from api_platform import SHARDS, TOKEN, CacheServer, Platform, Writer, sink_for, tag, wait_for
+from valkey.exceptions import TimeoutError as ValkeyTimeoutError
 
 from millrace import telemetry
 from millrace.api.live import LiveFollower
@@ -79,14 +82,13 @@ def test_a_store_that_lost_everything_is_filled_again_by_its_owner(
     writer.say([(0, 2_000, 2.0)])
     cache.kill()
     cache.start()
-    writer.say([(0, 3_000, 3.0)])  # finds the connection gone
-    assert sink.losses == 1
-    clock.sleep(1.1)
+    writer.say([(0, 3_000, 3.0)])  # finds the connection gone, and waits
+    clock.sleep(0.2)
     writer.say([(0, 4_000, 4.0)])
     follower = LiveFollower(cache.url, clock, shard_count=SHARDS)
     follower.start()
     try:
-        wait_for(lambda: values(follower, TagRef(0, 0)) == [2.0, 4.0], "the window is there again")
+        wait_for(lambda: values(follower, TagRef(0, 0)) == [2.0, 3.0, 4.0], "the window is there again")
         [found] = follower.find(TEMP)
         assert found[1].source == "gw-1"
         assert follower.latest([TagRef(0, 0)])[0].value == 4.0
@@ -121,13 +123,80 @@ def test_readings_that_become_visible_are_counted_and_so_are_those_that_came_too
 
 
 def test_a_dead_store_costs_the_pipeline_nothing_but_silence(cache: CacheServer, clock: EdgeClock) -> None:
+    writer = Writer(sink_for(cache, clock, unsaid_rows_max=9), clock)
+    writer.open()
+    cache.kill()
+    for i in range(55):
+        written = writer.sink.write([writer.output([(0, i, float(i))])])
+        assert (written.accepted, written.rejected, written.retry) == (1, 0, ())
+    assert writer.sink.losses == 50, "given up ten at a time; the last five wait"
+
+
+def test_a_store_that_stalls_is_told_what_it_missed_and_not_the_whole_window_again(
+    cache: CacheServer, clock: EdgeClock
+) -> None:
+    """Said again whole, the window of a busy platform stalls the store longer than what it is the answer to."""
+    seeds: list[int] = []
+
+    def reseed(shard: int) -> Seed:
+        seeds.append(shard)
+        return Seed(0, clock.now_us(), [tag(0, TEMP)], Latest.of_size(64))
+
+    writer = Writer(sink_for(cache, clock, reseed=reseed), clock)
+    writer.open()
+    writer.say([(0, 1_000, 1.0)], tags=[tag(0, TEMP)])
+    follower = LiveFollower(cache.url, clock, shard_count=SHARDS)
+    follower.start()
+    assert cache.process is not None
+    try:
+        wait_for(lambda: follower.rows == 1, "before")
+        seeds.clear()
+        cache.process.send_signal(signal.SIGSTOP)
+        for second in range(2, 6):
+            writer.say([(0, second * 1_000, float(second))])
+        cache.process.send_signal(signal.SIGCONT)
+        clock.sleep(0.5)
+        writer.say([(0, 6_000, 6.0)])
+        wait_for(lambda: follower.rows == 6, "all that was said meanwhile")
+        assert values(follower, TagRef(0, 0)) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        assert follower.raw(TagRef(0, 0), 0).complete
+        assert (writer.sink.losses, seeds) == (0, [])
+    finally:
+        cache.process.send_signal(signal.SIGCONT)
+        follower.close()
+
+
+def test_what_the_store_took_although_its_answer_was_lost_is_there_once(
+    cache: CacheServer, clock: EdgeClock, writer: Writer, follower: LiveFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.say([(0, 1_000, 1.0)], tags=[tag(0, TEMP)])
+    client = writer.sink._client
+    taken = client.evalsha
+
+    def unanswered(*arguments: Any) -> Any:
+        taken(*arguments)
+        raise ValkeyTimeoutError
+
+    with monkeypatch.context() as lost:
+        lost.setattr(client, "evalsha", unanswered)
+        writer.say([(0, 2_000, 2.0)])
+    clock.sleep(0.2)
+    writer.say([(0, 3_000, 3.0)])
+    wait_for(lambda: follower.rows == 3, "the follower has all three")
+    assert values(follower, TagRef(0, 0)) == [1.0, 2.0, 3.0]
+    assert (writer.sink.losses, writer.sink.refused) == (0, 1)
+
+
+def test_a_shard_that_went_to_another_owner_leaves_nothing_that_waits(cache: CacheServer, clock: EdgeClock) -> None:
     writer = Writer(sink_for(cache, clock), clock)
     writer.open()
     cache.kill()
-    for i in range(50):
-        written = writer.sink.write([writer.output([(0, i, float(i))])])
-        assert (written.accepted, written.rejected, written.retry) == (1, 0, ())
-    assert writer.sink.losses == 50
+    writer.say([(0, 1_000, 1.0)])
+    writer.sink.close_shard(0)
+    cache.start()
+    clock.sleep(0.2)
+    assert writer.sink.write([]).accepted == 0
+    assert writer.sink.losses == 0
 
 
 def test_a_follower_survives_a_restart_of_the_store(
