@@ -144,7 +144,8 @@ class LiveFollower(LiveView):
         now_us = self._clock.now_us()
         with self._lock:
             self.turn += 1
-            taken = [blob for shard, blobs in by_shard.items() for blob in blobs if self._take(shard, blob)]
+            told = (self._take(shard, blob) for shard, blobs in by_shard.items() for blob in blobs)
+            taken = [blob for blob in told if blob is not None]
             self._fan_out.tell(taken, self.turn, now_us)
         if fresh:
             now_s = self._clock.monotonic_s()
@@ -155,14 +156,18 @@ class LiveFollower(LiveView):
                     self.visible.record(age_us / 1000, len(blob), now_s)
                     telemetry.visible(len(blob), age_us / 1e6)
 
-    def _take(self, shard: int, blob: LiveBlob) -> bool:
+    def _take(self, shard: int, blob: LiveBlob) -> LiveBlob | None:
+        """What of a blob there is to tell; of a window that was here all the time its events, which may be new."""
         if blob.tags:
             self._learn(shard, blob.tags)
             self._load_again_s = self._clock.monotonic_s() + LOAD_AGAIN_S
-        if not self._note(shard, blob, self.turn):
-            return False
+        if self._shards[shard].window.pass_over(blob):
+            blob = blob.events()
+            self._note_events(blob)
+        elif not self._note(shard, blob, self.turn):
+            return None
         self._fan_out.keep(blob, self.turn)
-        return True
+        return blob
 
     def _learn(self, shard: int, tags: Iterable[TagInfo]) -> None:
         tags = list(tags)

@@ -113,11 +113,14 @@ class LiveView:
         self.rows += len(blob)
         view.time_us = blob.time_us
         view.latest = view.latest.take(blob.slot, blob.ts_us, blob.value, blob.quality, blob.late)
+        self._note_events(blob)
+        return True
+
+    def _note_events(self, blob: LiveBlob) -> None:
         for anomaly in blob.anomalies:
             _keep(self._anomalies, anomaly.id, anomaly)
         for alarm in blob.alarms:
             _keep(self._alarms, alarm.id, alarm)
-        return True
 
     # --- what request handlers ask ----------------------------------------------------------------
 

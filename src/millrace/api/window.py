@@ -150,6 +150,15 @@ class Window:
         self._expire(blob.time_us)
         return True
 
+    def pass_over(self, blob: LiveBlob) -> bool:
+        """Leave a blob out that an owner says again, to a store that had lost it, and all of which is here."""
+        if blob.received_us or blob.epoch < self.epoch:
+            return False
+        if blob.position > self.position or blob.first_position <= self.complete_from:
+            return False
+        self.epoch = blob.epoch
+        return True
+
     def _join(self, blob: LiveBlob) -> None:
         """Make room for a blob that says again what is held; after a hole promise from the blob on only."""
         again = self.position > 0 and blob.first_position <= self.position

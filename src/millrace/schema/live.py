@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -120,6 +120,14 @@ class LiveBlob:
 
     def __len__(self) -> int:
         return len(self.slot)
+
+    def events(self) -> LiveBlob:
+        """The same without its readings."""
+        nothing = slice(0)
+        return replace(
+            self, slot=self.slot[nothing], ts_us=self.ts_us[nothing], value=self.value[nothing],
+            quality=self.quality[nothing], late=self.late[nothing],
+        )  # fmt: skip
 
 
 @dataclass(slots=True)

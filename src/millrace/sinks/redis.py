@@ -201,13 +201,18 @@ class RedisSink:
             entries = self._entries_max(blob.shard, len(data))
             arguments += (live.fence(blob.epoch, blob.position), data, entries, 1 if begins else 0)
         try:
-            answers: Any = self._client.evalsha(self._script_sha(), len(keys), *keys, *arguments)
-        except ValkeyError as error:
+            return self._publish(keys, arguments)
+        except ValkeyError:
             for blob in blobs:
                 self._shards[blob.shard].uncount()
-            if isinstance(error, NoScriptError):
-                self._sha = ""  # a server that forgot the script is taught again
             raise
+
+    def _publish(self, keys: Sequence[str], arguments: Sequence[Any]) -> list[int]:
+        try:
+            answers: Any = self._client.evalsha(self._script_sha(), len(keys), *keys, *arguments)
+        except NoScriptError:  # a server that began anew is taught, and asked once more
+            self._sha = ""
+            answers = self._client.evalsha(self._script_sha(), len(keys), *keys, *arguments)
         return list(answers)
 
     def _entries_max(self, shard: int, size: int) -> int:

@@ -132,6 +132,47 @@ def test_a_dead_store_costs_the_pipeline_nothing_but_silence(cache: CacheServer,
     assert writer.sink.losses == 50, "given up ten at a time; the last five wait"
 
 
+def test_who_followed_all_the_time_is_not_told_again_when_the_store_lost_everything(
+    cache: CacheServer, clock: EdgeClock
+) -> None:
+    """An owner says its whole window to an empty store: minutes of readings, which every client had already."""
+    window: list[WindowPart] = []
+
+    def reseed(shard: int) -> Seed:
+        parts = [part for part in window if shard == 0]
+        return Seed(len(parts), clock.now_us(), [tag(0, TEMP)] if parts else [], Latest.of_size(64), parts)
+
+    def say(position: int) -> None:
+        rows = np.zeros(1, READING)
+        rows[0] = (0, 1_000 * position, float(position), 192, 0, 0)
+        window.append(WindowPart(position, position, rows))
+        writer.say([(0, 1_000 * position, float(position))], position=position)
+
+    writer = Writer(sink_for(cache, clock, reseed=reseed), clock)
+    writer.open()
+    follower = LiveFollower(cache.url, clock, shard_count=SHARDS)
+    follower.start()
+    try:
+        for position in (1, 2, 3):
+            say(position)
+        wait_for(lambda: follower.rows == 3, "before")
+        cache.kill()
+        cache.start()
+        say(4)  # finds the connection gone
+        clock.sleep(0.2)
+        say(5)
+        wait_for(lambda: len(values(follower, TagRef(0, 0))) == 5, "what came meanwhile")
+        assert values(follower, TagRef(0, 0)) == [1.0, 2.0, 3.0, 4.0, 5.0]
+        assert follower.rows == 5, "the first three were taken once more"
+        assert follower.raw(TagRef(0, 0), 0).complete
+        late = LiveFollower(cache.url, clock, shard_count=SHARDS)
+        late.start()
+        wait_for(lambda: values(late, TagRef(0, 0)) == [1.0, 2.0, 3.0, 4.0, 5.0], "who comes later hears it all")
+        late.close()
+    finally:
+        follower.close()
+
+
 def test_a_store_that_stalls_is_told_what_it_missed_and_not_the_whole_window_again(
     cache: CacheServer, clock: EdgeClock
 ) -> None:

@@ -38,6 +38,9 @@ class Ecr:
         class ImageNotFoundException(Exception):
             pass
 
+        class RepositoryNotFoundException(Exception):
+            pass
+
     def __init__(self, holds: Registry, password: str = PASSWORD) -> None:
         self._holds, self._password = holds, password
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import os
@@ -46,13 +47,22 @@ class Terminal:
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.out = os.fdopen(inside, "w")
 
+    def shown(self) -> str:
+        """Everything, once the program has ended. It comes in pieces: one read may find half of it."""
+        self.out.close()
+        pieces = []
+        with contextlib.suppress(OSError):  # how Linux says that nobody writes any more
+            while piece := os.read(self.seen, 4_096):
+                pieces.append(piece)
+        return b"".join(pieces).decode()
+
 
 def test_on_a_terminal_each_line_replaces_the_one_before_it() -> None:
     terminal = Terminal(80)
     status = StatusLine(terminal.out)
     for second in range(3):
         status.show(FULL, float(second))
-    shown = os.read(terminal.seen, 4_096).decode().split("\r\x1b[K")
+    shown = terminal.shown().split("\r\x1b[K")
     assert len(shown) == 4
     assert all(0 < len(text) < 80 for text in shown[1:])
 
