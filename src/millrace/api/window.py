@@ -125,6 +125,7 @@ class Window:
         self.complete_since_us = 0  # every reading received since is here
         self.position = 0
         self.epoch = -1
+        self._passed_over = 0  # position of the newest blob that was
 
     @property
     def nbytes(self) -> int:
@@ -151,10 +152,14 @@ class Window:
         return True
 
     def pass_over(self, blob: LiveBlob) -> bool:
-        """Leave a blob out that an owner says again, to a store that had lost it, and all of which is here."""
+        """Leave a blob out that an owner says again, to a store that had lost it, and all of which is here. Its further
+        parts, of the same positions, share its fate."""
         if blob.received_us or blob.epoch < self.epoch:
             return False
-        if blob.position > self.position or blob.first_position <= self.complete_from:
+        if not blob.part:
+            is_here = self.complete_from < blob.first_position and blob.position <= self.position
+            self._passed_over = blob.position if is_here else 0
+        if blob.position != self._passed_over:
             return False
         self.epoch = blob.epoch
         return True
