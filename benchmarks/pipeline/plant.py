@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks.pipeline.hurt import HURTS, hurt_later
 from benchmarks.pipeline.machine import Usage, durability
 from benchmarks.workloads import Workload, workload
 from millrace.assets.publish import publish
@@ -39,11 +40,12 @@ def main() -> int:
     parser.add_argument("--warm-up", type=float, default=15.0)
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--record", action="store_true", help="append the report to benchmarks/history.jsonl")
+    parser.add_argument("--hurt", choices=HURTS, default="", help="the real-time store, in the middle of the run")
     parser.add_argument("--keep", type=Path, help="use this data folder and leave it there")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
         home = chosen.keep or Path(folder) / "home"
-        report = measure(chosen.workload, chosen.seconds, chosen.warm_up, chosen.shards, home)
+        report = measure(chosen.workload, chosen.seconds, chosen.warm_up, chosen.shards, home, chosen.hurt)
     print(json.dumps(report, indent=2))
     if chosen.record:
         with HISTORY.open("a") as history:
@@ -51,7 +53,9 @@ def main() -> int:
     return 0 if report["verify"] == "equal" and not report["lost"] else 1
 
 
-def measure(name: str, seconds: float, warm_up: float, shards: int, home: Path) -> dict[str, Any]:
+def measure(
+    name: str, seconds: float, warm_up: float, shards: int, home: Path, hurt: str = ""
+) -> dict[str, Any]:
     """One run."""
     load = workload(name)
     environ = {
@@ -71,13 +75,14 @@ def measure(name: str, seconds: float, warm_up: float, shards: int, home: Path) 
         stream = ValkeyStream(endpoints["stream_url"], shard_count=shards, bytes_max=2 * 1024**3)
         publish(endpoints["postgres_url"], stream, load.model, made_by="benchmark")
         stream.close()
-        ran = run(load, endpoints, up.pid, seconds, warm_up)
+        ran = run(load, endpoints, up.pid, seconds, warm_up, hurt)
         counted = recount(environ)
         return {
             "workload": name,
             "seconds": seconds,
             "warm_up_s": warm_up,
             "shards": shards,
+            "hurt": hurt,
             "machine": f"{os.cpu_count()} cores, {machine_of.machine()}, Python {machine_of.python_version()}",
             "durability": durability(endpoints["postgres_url"], endpoints["stream_url"]),
             **ran,
@@ -90,7 +95,7 @@ def measure(name: str, seconds: float, warm_up: float, shards: int, home: Path) 
 
 
 def run(
-    load: Workload, endpoints: dict[str, Any], root: int, seconds: float, warm_up: float
+    load: Workload, endpoints: dict[str, Any], root: int, seconds: float, warm_up: float, hurt: str
 ) -> dict[str, Any]:
     """Load and clients side by side; their reports, and the cores and memory of everything."""
     token = Path(endpoints["token_file"]).read_text().strip()
@@ -108,6 +113,7 @@ def run(
     assert producer.stdin is not None
     producer.stdin.write(b"go\n")
     producer.stdin.flush()
+    hurt_later(hurt, root, seconds / 2)
     time.sleep(min(warm_up, seconds / 3))
     usage = Usage(root)
     own = Usage(os.getpid())
