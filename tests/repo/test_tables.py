@@ -17,7 +17,7 @@ from millrace.protocols import PROTOCOLS
 from millrace.sinks.table import SINKS
 
 ROOT = Path(__file__).parents[2]
-NO_SINKS = {"contract", "live_shard", "manifest", "table"}
+NO_SINKS = {"unsaid", "contract", "live_shard", "manifest", "table"}
 NO_BODIES = {"control"}  # ticks, marks, model chunks: ours alone
 
 
