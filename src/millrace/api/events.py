@@ -20,9 +20,8 @@ from millrace.schema.live import AlarmEvent, AnomalyEvent
 
 router = APIRouter(tags=["events"])
 
-SCAN_MAX = (
-    20_000  # rows looked at for one page of a pattern with `*` in the middle; the next page goes on there
-)
+# Rows looked at for one page of a pattern with `*` in the middle; the next page goes on there.
+SCAN_MAX = 20_000
 SCAN_AT_ONCE = 2_000
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str, Query(max_length=80, description="`next_cursor` of the page before.")]

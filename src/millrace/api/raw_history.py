@@ -64,9 +64,8 @@ CHANGES_MAX = 8  # of the asset model that are looked through
 MODELS = f"""
 SELECT model FROM model_change WHERE made_at > to_timestamp(%s) ORDER BY number DESC LIMIT {CHANGES_MAX + 1}
 """  # nosec B608
-CLOCKS_APART_S = (
-    60  # the sender's from PostgreSQL's, and how late a reading comes: the longer, the more is looked at
-)
+# The sender's from PostgreSQL's, and how late a reading comes: the longer, the more is looked at.
+CLOCKS_APART_S = 60
 IS_THERE = "SELECT 1 FROM reading WHERE tag_id = %s AND ts_us = %s LIMIT 1"
 # One statement, one snapshot: the rows are exactly those up to `applied`. `ctid` keeps equal times as they came.
 CRITICAL_ROWS = f"""

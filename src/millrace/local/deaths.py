@@ -35,12 +35,8 @@ class Deaths:
         recent = sum(now_s - time_s < DEATHS_WINDOW_S for time_s in self._times_s)
         return now_s + min(self._backoff_s * 2.0 ** (recent - 1), BACKOFF_MAX_S)
 
-    def hopeless(self, now_s: float) -> bool:
-        """It died five times within a minute, or of too many records: a restart mends nothing."""
-        return bool(self.too_many(now_s))
-
     def too_many(self, now_s: float) -> str:
-        """What makes it hopeless, in words; empty while there is hope."""
+        """How often it died, in words, where a restart mends nothing; empty while there is hope."""
         if _full(self._times_s, now_s, DEATHS_WINDOW_S):
             return f"{DEATHS_MAX} times within a minute"
         if _full(self._of_records_s, now_s, RECORD_DEATHS_WINDOW_S):

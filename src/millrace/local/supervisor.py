@@ -62,9 +62,8 @@ class Watched:
     answers: Callable[[], bool] | None = None  # of a server: whether it is back
     recovering: bool = False  # a server that was started again and does not answer yet
     started_s: float = field(default_factory=time.monotonic)
-    of_record: Callable[[float], bool] | None = (
-        None  # of a worker: whether a life that long ended in a record
-    )
+    of_record: Callable[[float], bool] | None = None
+    """Of a worker: whether a life that long ended in a record."""
 
 
 class Supervisor:
@@ -174,10 +173,9 @@ class Supervisor:
 
     def _start(self, role: Role, child: Child, endpoints: Endpoints) -> None:
         child.start()
-        of_record = partial(died_of_record, endpoints.postgres_url)
-        watched = Watched(child, child.start, role.optional)
-        watched.of_record = of_record if role.service == SERVICE_WORKER else None
-        self._watched.append(watched)
+        is_worker = role.service == SERVICE_WORKER
+        of_record = partial(died_of_record, endpoints.postgres_url) if is_worker else None
+        self._watched.append(Watched(child, child.start, role.optional, of_record=of_record))
 
     def _wait_ready(self, folder: DataFolder, endpoints: Endpoints) -> None:
         """Every shard owned and the API ready, children that die on the way started again; a bounded wait."""
@@ -324,7 +322,7 @@ class Supervisor:
         watched.restart_at_s = watched.deaths.note(now_s, killed=killed, of_record=of_record)
         cause = ", of a record that is quarantined if it goes on" if of_record else ""
         self._line.say(f"{child.name} died ({_how(child.exit_code)}{cause}); it is started again")
-        if killed or not watched.deaths.hopeless(now_s):
+        if killed or not watched.deaths.too_many(now_s):
             return
         if self._disk_full():  # the servers cannot live without space, and stopping would not make any
             watched.restart_at_s = now_s + DISK_FULL_WAIT_S

@@ -133,7 +133,7 @@ class RedisSink:
             if self._guarded(blobs):
                 self._unsaid.drop(len(blobs))
                 self._away_s = 0.0
-        if self._unsaid.rows > self._unsaid_rows_max:
+        if self._unsaid.weight_rows > self._unsaid_rows_max:
             self._forget(list(self._unsaid))
             self._unsaid.drop(len(self._unsaid))
         return Written(accepted=sum(len(output.readings) for output in outputs), rejected=0)
@@ -201,13 +201,13 @@ class RedisSink:
             entries = self._entries_max(blob.shard, len(data))
             arguments += (live.fence(blob.epoch, blob.position), data, entries, 1 if begins else 0)
         try:
-            return self._publish(keys, arguments)
+            return self._ask(keys, arguments)
         except ValkeyError:
             for blob in blobs:
                 self._shards[blob.shard].uncount()
             raise
 
-    def _publish(self, keys: Sequence[str], arguments: Sequence[Any]) -> list[int]:
+    def _ask(self, keys: Sequence[str], arguments: Sequence[Any]) -> list[int]:
         try:
             answers: Any = self._client.evalsha(self._script_sha(), len(keys), *keys, *arguments)
         except NoScriptError:  # a server that began anew is taught, and asked once more
@@ -284,7 +284,7 @@ class RedisSink:
         self._away_s = min(AWAY_MAX_S, max(AWAY_FIRST_S, 2 * self._away_s))
         self._away_until_s = self._clock.monotonic_s() + self._away_s
         log.warning(
-            "real_time_store_away", error=str(error)[:200], waiting=self._unsaid.rows, losses=self.losses
+            "real_time_store_away", error=str(error)[:200], waiting=len(self._unsaid), losses=self.losses
         )
 
     def _forget(self, blobs: list[LiveBlob], *, again: bool = True) -> None:

@@ -9,18 +9,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from millrace.errors import SettingError, nearest
+from millrace.wanted import in_words
 from millrace_infra.settings.section import Impossible, Section
 
 _KINDS: Final = {
     "string_type": "a string, in quotes",
     "tuple_type": "a list, [one, another]",
     "model_type": "a mapping, {key: value}",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "float_parsing": "a number",
-    "bool_parsing": "true or false",
 }
-"""pydantic's kind of error -> what is wanted. Python's own words (a tuple) are no help in a YAML file."""
+"""pydantic's kind of error -> what is wanted in a YAML file, where Python's own words (a tuple) are no help."""
 
 
 def mistake(error: ValidationError, settings: type[BaseModel], file: str) -> SettingError:
@@ -46,7 +43,7 @@ def _said(one: ErrorDetails, settings: type[BaseModel]) -> tuple[Sequence[str], 
             got,
             f"no key of that name{nearest(where[-1], known) or '; known are ' + ', '.join(known)}",
         )
-    return where, got, _KINDS.get(one["type"]) or one["msg"].removeprefix("Input should be ")
+    return where, got, _KINDS.get(one["type"]) or in_words(one)
 
 
 def _keys(section: Any, path: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ from millrace.clock import EdgeClock
 from millrace.schema.live import Latest
 from millrace.sinks.contract import Ownership
 from millrace.sinks.live_shard import Seed, WindowPart
+from millrace.sinks.unsaid import BLOB_WEIGHT_ROWS
 
 TEMP = "acme/lyon/press-shop/line-2/press-07/temp"
 
@@ -123,7 +124,8 @@ def test_readings_that_become_visible_are_counted_and_so_are_those_that_came_too
 
 
 def test_a_dead_store_costs_the_pipeline_nothing_but_silence(cache: CacheServer, clock: EdgeClock) -> None:
-    writer = Writer(sink_for(cache, clock, unsaid_rows_max=9), clock)
+    room_rows = 9 * (BLOB_WEIGHT_ROWS + 1)
+    writer = Writer(sink_for(cache, clock, unsaid_rows_max=room_rows), clock)
     writer.open()
     cache.kill()
     for i in range(55):
@@ -171,6 +173,17 @@ def test_who_followed_all_the_time_is_not_told_again_when_the_store_lost_everyth
         late.close()
     finally:
         follower.close()
+
+
+def test_a_silent_plant_fills_no_memory_while_the_store_is_away(cache: CacheServer, clock: EdgeClock) -> None:
+    """Each tick is a blob without readings."""
+    writer = Writer(sink_for(cache, clock, unsaid_rows_max=9 * BLOB_WEIGHT_ROWS), clock)
+    writer.open()
+    cache.kill()
+    for _ in range(100):
+        writer.say([])
+    assert len(writer.sink._unsaid) < 10
+    assert writer.sink.losses > 90
 
 
 def test_a_store_that_stalls_is_told_what_it_missed_and_not_the_whole_window_again(

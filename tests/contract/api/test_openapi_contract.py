@@ -72,7 +72,6 @@ def test_an_operation_keeps_its_contract(platform: Platform, label: str, mode: G
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         database=None,
         derandomize=True,
         phases=[Phase.generate],

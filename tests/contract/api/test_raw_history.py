@@ -306,7 +306,7 @@ ALIKE_IN_ONE_FILE = replace(ALIKE, compacted=True)
 
 
 @pytest.mark.requirement("S-18")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(split=st.integers(0, 2**32 - 1).map(lambda seed: split_of(Random(seed))))
 @example(split=LATE_BEHIND_A_HOLE)
 @example(split=TOO_OLD_FOR_POSTGRES)

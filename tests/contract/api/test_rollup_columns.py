@@ -52,7 +52,6 @@ def connection(postgres: str) -> Any:
 
 @settings(
     max_examples=40,
-    deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # a smaller example is not worth minutes of inserts
     suppress_health_check=[HealthCheck.function_scoped_fixture],

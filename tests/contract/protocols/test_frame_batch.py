@@ -65,7 +65,7 @@ def is_plain(f: Frame, key: str) -> bool:
 
 
 @given(st.lists(st.tuples(frames(), st.booleans(), st.booleans()), min_size=1, max_size=6))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_batch_decodes_as_its_records_one_by_one(drawn: list[tuple[Frame, bool, bool]]) -> None:
     sent = [
         replace(f, key=b"", rejects=(), trace="", replay=False, anonymous=False) if bare else f
@@ -84,7 +84,7 @@ def test_a_batch_decodes_as_its_records_one_by_one(drawn: list[tuple[Frame, bool
         max_size=8,
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damage_is_named_as_if_each_record_came_alone(patches: list[tuple[int, bytes, str]]) -> None:
     data = []
     for seq, (at, patch, how) in enumerate(patches):
@@ -188,6 +188,6 @@ def test_a_hostile_body_costs_its_batch_no_more_than_a_second_look(monkeypatch: 
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_kernels_xxh32_is_xxh32(data: bytes) -> None:
     assert int(xxh32(np.frombuffer(data, np.uint8), len(data))) == xxhash.xxh32_intdigest(data)

@@ -129,13 +129,13 @@ with_units = pytest.mark.parametrize("units", [("",), ("bar", "", "°C")], ids=[
 
 
 @given(frames())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_bit_of_a_frame_comes_back(f: Frame) -> None:
     assert plain(frame.decode(frame.encode(f))) == plain(f)
 
 
 @given(frames())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_encoding_what_was_decoded_gives_the_same_content(f: Frame) -> None:
     once = frame.decode(frame.encode(f))
     again = frame.decode(frame.encode(replace(once, received_ts_us=1, seq=9, trace="", source="other")))
@@ -212,7 +212,7 @@ def test_a_flipped_bit_anywhere_but_in_the_stamp_is_noticed(units: tuple[str, ..
 
 
 @given(st.binary(max_size=300), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_random_bytes_are_refused_by_name(junk: bytes, magic: bool) -> None:
     with pytest.raises(ProtocolError) as refused:
         frame.decode(b"MRF1\x02\x00" + junk if magic else junk)
@@ -242,7 +242,7 @@ def sealed(content: bytes, *, version: int = 2, header: bytes = b"", source: byt
 
 
 @given(st.integers(0, 10_000), st.binary(min_size=1, max_size=8), st.sampled_from([("",), ("bar", "", "°C")]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_content_damaged_before_sealing_gives_a_reason_or_a_sound_frame(
     at: int, patch: bytes, units: tuple[str, ...]
 ) -> None:
@@ -429,7 +429,7 @@ def test_a_record_larger_than_the_stream_takes_is_not_made() -> None:
 
 
 @given(st.lists(st.tuples(tag_texts, st.sampled_from(ValueKind), unit_texts), max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_producers_dictionary_only_grows(wanted: list[tuple[str, ValueKind, str]]) -> None:
     d = dictionary.Dictionary()
     given_out: dict[tuple[str, ValueKind, str], int] = {}
@@ -470,7 +470,7 @@ decimals = st.builds(
 
 
 @given(st.lists(st.one_of(decimals, values), min_size=1, max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_value_column_of_any_numbers_gives_every_bit_back(numbers: list[float]) -> None:
     value = np.array(numbers)
     packed = value_column.pack(value)

@@ -39,7 +39,7 @@ def written(f: Frame) -> bytes | None:
 
 
 @given(st.lists(st.tuples(frames(), st.booleans(), st.booleans()), max_size=6))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_batch_encodes_as_its_frames_one_by_one(drawn: list[tuple[Frame, bool, bool]]) -> None:
     sent = []
     for f, bare, known in drawn:
@@ -50,7 +50,7 @@ def test_a_batch_encodes_as_its_frames_one_by_one(drawn: list[tuple[Frame, bool,
 
 
 @given(columns, st.sampled_from([1, 60_000, 2**31, 2**40]), st.integers(0, 2**32))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_column_is_written_in_the_width_that_the_single_encoder_finds(
     numbers: list[float], span_us: int, seed: int
 ) -> None:

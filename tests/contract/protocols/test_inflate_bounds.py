@@ -38,7 +38,7 @@ def inflated(name: str, body: bytes, bytes_max: int = MIB) -> bytes:
 
 @packers
 @given(raw=st.binary(max_size=5_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_bodies_come_back(name: str, raw: bytes) -> None:
     assert inflated(name, PACKERS[name](raw)) == raw
 
@@ -72,7 +72,7 @@ def test_bytes_after_the_end_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["gzip", "zstd", "br"])
 @given(junk=st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_random_bytes_are_refused_by_name(name: str, junk: bytes) -> None:
     with pytest.raises(ProtocolError) as refused:
         inflate(junk, name, MIB)

@@ -266,7 +266,7 @@ objects = st.fixed_dictionaries(
 
 
 @given(st.lists(objects, max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_body_gives_what_its_lines_give_alone(lines: list[dict[str, object]]) -> None:
     texts = [json.dumps(one).encode() for one in lines]
     together = decode(b"\n".join(texts))
@@ -278,7 +278,7 @@ def test_a_body_gives_what_its_lines_give_alone(lines: list[dict[str, object]]) 
 
 
 @given(objects, st.binary(max_size=5), st.integers(0, 60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_diagnosis_is_never_ok_and_never_raises(one: dict[str, object], noise: bytes, at: int) -> None:
     text = json.dumps(one).encode()
     damaged = text[:at] + noise + text[at:]

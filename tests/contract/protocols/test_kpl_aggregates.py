@@ -52,7 +52,7 @@ def field(number: int, data: bytes) -> bytes:
         max_size=20,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_user_records_are_those_that_the_public_package_reads(records: list[tuple[str, bytes]]) -> None:
     data = aggregate(records)
     envelope = {

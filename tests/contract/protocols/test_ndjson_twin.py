@@ -105,13 +105,13 @@ ordinary = st.builds(
 @pytest.mark.requirement("S-19")
 @given(st.lists(lines() | ordinary, max_size=12), st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n \t\n"]), st.booleans())
 @example([], b"\n", False)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_scanning_gives_what_reading_line_by_line_gives(found: list[bytes], end: bytes, closed: bool) -> None:
     assert_twins(end.join(found) + (end if closed else b""))
 
 
 @given(st.lists(lines() | ordinary, min_size=1, max_size=5), st.data())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_damaged_bytes_mean_what_they_mean_line_by_line(found: list[bytes], data: st.DataObject) -> None:
     body = bytearray(b"\n".join(found))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -121,7 +121,7 @@ def test_damaged_bytes_mean_what_they_mean_line_by_line(found: list[bytes], data
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_mean_what_they_mean_line_by_line(body: bytes) -> None:
     assert_twins(body)
 
@@ -216,7 +216,7 @@ def interpreted() -> Iterator[None]:
 
 
 @given(st.lists(lines() | ordinary, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_the_kernels_mean_the_same_interpreted(found: list[bytes]) -> None:
     body = b"\n".join(found)

@@ -153,7 +153,7 @@ def test_flipped_bits_never_raise_anything_else(name: str, kind: ValueKind, n: i
 
 @pytest.mark.parametrize("name", [row.name for row in PROTOCOLS if row.decode])
 @given(junk=st.binary(max_size=400))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_random_bytes_are_rejects_or_refused(name: str, junk: bytes) -> None:
     try:
         found = decoded(name, junk)
@@ -167,7 +167,7 @@ PREFIXES = [b"", b"MRF1", b"\xf3\x89\x9a\xc2", b"\xff\xff\xff\xff", b"[", b"{", 
 
 
 @given(prefix=st.sampled_from(PREFIXES), junk=st.binary(max_size=300), key=st.text(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_record_becomes_frames_that_count_it(prefix: bytes, junk: bytes, key: str) -> None:
     frames = decode_record(Record(7, T, key, prefix + junk), LIMITS)
     assert len(frames) >= 1

@@ -25,7 +25,7 @@ def naive(text: str) -> int:
 
 
 @given(st.lists(st.tuples(moments, st.sampled_from("Tt ")), max_size=20))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_times_are_what_the_standard_library_says(wanted: list[tuple[datetime, str]]) -> None:
     texts = [moment.isoformat(sep) for moment, sep in wanted]
     assert parse_times(texts).tolist() == [naive(text.replace("t", "T")) for text in texts]
@@ -58,13 +58,13 @@ def _interpreted(text: str) -> int:
 
 
 @given(st.text(max_size=70))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_is_a_time_or_none(text: str) -> None:
     parse_time(text)
 
 
 @given(moments, st.integers(0, 40), st.text(min_size=1, max_size=2))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_damage_is_seen_or_means_what_the_library_means(moment: datetime, at: int, patch: str) -> None:
     text = moment.isoformat()
     damaged = text[:at] + patch + text[at + len(patch) :]

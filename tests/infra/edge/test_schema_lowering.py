@@ -87,7 +87,7 @@ SCHEMAS = st.recursive(LEAVES, larger, max_leaves=6)
 
 
 @pytest.mark.requirement("S-10")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(schema=SCHEMAS, value=VALUES)
 # keywords that are lowered to the same one, which random schemas seldom bring together
 @example(schema={"minimum": 3, "exclusiveMinimum": 1}, value=2)
@@ -98,7 +98,7 @@ def test_the_lowered_schema_takes_exactly_what_the_services_takes(schema: Any, v
     assert Draft4Validator(lowered(schema, "#")).is_valid(value) == before
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(schema=SCHEMAS)
 def test_the_lowered_schema_is_draft_4_and_a_schema_object_of_openapi_3_0(schema: Any) -> None:
     found = lowered(schema, "#")
@@ -108,7 +108,7 @@ def test_the_lowered_schema_is_draft_4_and_a_schema_object_of_openapi_3_0(schema
     assert [error for error in errors if not isinstance(error, ExtraParametersError)] == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(schema=SCHEMAS)
 def test_lowering_again_changes_nothing(schema: Any) -> None:
     once = lowered(schema, "#")

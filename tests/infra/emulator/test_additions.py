@@ -265,16 +265,18 @@ def test_a_composite_alarm_names_alarms_that_exist(client: Client) -> None:
     assert watch.describe_alarms()["MetricAlarms"] == []
 
 
+def scalable_service(client: Client, name: str) -> dict[str, str]:
+    """A service of that name in a cluster of that name; how scaling names it."""
+    ecs, task = client("ecs"), [{"name": "h", "image": "i", "memory": 512}]
+    ecs.create_cluster(clusterName=name)
+    ecs.register_task_definition(family=name, containerDefinitions=task)
+    ecs.create_service(cluster=name, serviceName=name, taskDefinition=name, desiredCount=1)
+    dimension = "ecs:service:DesiredCount"
+    return {"ServiceNamespace": "ecs", "ResourceId": f"service/{name}/{name}", "ScalableDimension": dimension}
+
+
 def test_a_scalable_target_keeps_its_tags(client: Client) -> None:
-    scaling, ecs = client("application-autoscaling"), client("ecs")
-    ecs.create_cluster(clusterName="k")
-    ecs.register_task_definition(
-        family="h", containerDefinitions=[{"name": "h", "image": "i", "memory": 512}]
-    )
-    ecs.create_service(cluster="k", serviceName="z", taskDefinition="h", desiredCount=1)
-    target = {
-        "ServiceNamespace": "ecs", "ResourceId": "service/k/z", "ScalableDimension": "ecs:service:DesiredCount",
-    }  # fmt: skip
+    scaling, target = client("application-autoscaling"), scalable_service(client, "k")
     scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2, Tags={"suffix": "t1"})
     arn = scaling.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"][0]["ScalableTargetARN"]
     assert scaling.list_tags_for_resource(ResourceARN=arn)["Tags"] == {"suffix": "t1"}

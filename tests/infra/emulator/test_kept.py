@@ -8,12 +8,21 @@ from typing import Any
 import pytest
 
 from tests.infra.emulator.conftest import Client
-from tests.infra.emulator.test_additions import refused
+from tests.infra.emulator.test_additions import refused, scalable_service
 
 ACCOUNT = "123456789012"
 FIRST, SECOND = {"Key": "suffix", "Value": "t1"}, {"Key": "owner", "Value": "o"}
 Tagged = tuple[Callable[[list[dict[str, str]]], Any], Callable[[list[str]], Any], Callable[[], Any]]
 """Put tags on something, take them by their keys, list them."""
+
+
+def by_arn(service: Any, arn: str) -> Tagged:
+    """Where a service takes all three calls by the resource's ARN."""
+    return (
+        lambda tags: service.tag_resource(ResourceARN=arn, Tags=tags),
+        lambda keys: service.untag_resource(ResourceARN=arn, TagKeys=keys),
+        lambda: service.list_tags_for_resource(ResourceARN=arn)["Tags"],
+    )
 
 
 def composite(client: Client) -> Tagged:
@@ -24,12 +33,7 @@ def composite(client: Client) -> Tagged:
     )  # fmt: skip
     watch.put_composite_alarm(AlarmName="whole", AlarmRule='ALARM("part")')
     (found,) = watch.describe_alarms(AlarmNames=["whole"], AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
-    arn = found["AlarmArn"]
-    return (
-        lambda tags: watch.tag_resource(ResourceARN=arn, Tags=tags),
-        lambda keys: watch.untag_resource(ResourceARN=arn, TagKeys=keys),
-        lambda: watch.list_tags_for_resource(ResourceARN=arn)["Tags"],
-    )
+    return by_arn(watch, found["AlarmArn"])
 
 
 def metric_alarm(client: Client) -> Tagged:
@@ -37,12 +41,7 @@ def metric_alarm(client: Client) -> Tagged:
     watch = client("cloudwatch")
     composite(client)
     (found,) = watch.describe_alarms(AlarmNames=["part"])["MetricAlarms"]
-    arn = found["AlarmArn"]
-    return (
-        lambda tags: watch.tag_resource(ResourceARN=arn, Tags=tags),
-        lambda keys: watch.untag_resource(ResourceARN=arn, TagKeys=keys),
-        lambda: watch.list_tags_for_resource(ResourceARN=arn)["Tags"],
-    )
+    return by_arn(watch, found["AlarmArn"])
 
 
 def vault(client: Client) -> Tagged:
@@ -91,24 +90,13 @@ def application(client: Client) -> Tagged:
 def traces(client: Client) -> Tagged:
     xray = client("xray")
     arn = xray.create_group(GroupName="tagged")["Group"]["GroupARN"]
-    return (
-        lambda tags: xray.tag_resource(ResourceARN=arn, Tags=tags),
-        lambda keys: xray.untag_resource(ResourceARN=arn, TagKeys=keys),
-        lambda: xray.list_tags_for_resource(ResourceARN=arn)["Tags"],
-    )
+    return by_arn(xray, arn)
 
 
 def target(client: Client) -> Tagged:
-    scaling, ecs = client("application-autoscaling"), client("ecs")
-    ecs.create_cluster(clusterName="tagged")
-    ecs.register_task_definition(
-        family="tagged", containerDefinitions=[{"name": "h", "image": "i", "memory": 512}]
-    )
-    ecs.create_service(cluster="tagged", serviceName="tagged", taskDefinition="tagged", desiredCount=1)
-    what = {"ServiceNamespace": "ecs", "ScalableDimension": "ecs:service:DesiredCount"}
-    resource = "service/tagged/tagged"
-    scaling.register_scalable_target(**what, ResourceId=resource, MinCapacity=1, MaxCapacity=2)
-    found = scaling.describe_scalable_targets(ServiceNamespace="ecs", ResourceIds=[resource])
+    scaling, what = client("application-autoscaling"), scalable_service(client, "tagged")
+    scaling.register_scalable_target(**what, MinCapacity=1, MaxCapacity=2)
+    found = scaling.describe_scalable_targets(ServiceNamespace="ecs", ResourceIds=[what["ResourceId"]])
     arn = found["ScalableTargets"][0]["ScalableTargetARN"]
     return (
         lambda tags: scaling.tag_resource(ResourceARN=arn, Tags={one["Key"]: one["Value"] for one in tags}),

@@ -70,7 +70,7 @@ def interpreted() -> Iterator[None]:
 
 
 @pytest.mark.requirement("S-19")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(hashes, st.lists(row, max_size=20))
 @example([1, 2, 3], [])
 @example([MASK, 0, 1], [(0, -1, math.nan, 0)])
@@ -80,7 +80,7 @@ def test_the_hash_of_a_reading_is_the_slow_twins(tags: list[int], rows: list[Row
 
 
 @pytest.mark.requirement("S-19")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hashes, st.lists(row, max_size=10))
 @example([1, 2, 3], [])
 @example([MASK, 0, 1], [(0, -1, math.nan, 0)])

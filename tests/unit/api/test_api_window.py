@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.api import window as window_module
@@ -56,7 +56,6 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(steps, st.integers(0, 60), st.integers(0, 3))
 def test_a_tag_of_the_window_is_what_a_list_of_blobs_says(
     given_steps: list[tuple[int, int, list[tuple[int, float]]]], after: int, slot: int

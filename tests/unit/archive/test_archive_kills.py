@@ -115,7 +115,7 @@ actions = st.lists(
 
 
 @given(actions)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @pytest.mark.requirement("S-19")
 @pytest.mark.requirement("B-08")
 def test_each_reading_is_archived_once_whatever_happens_on_the_way(tmp_path_factory, plan) -> None:

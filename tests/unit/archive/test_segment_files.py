@@ -57,7 +57,7 @@ rows_of_a_segment = st.lists(
 
 
 @given(rows_of_a_segment)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @pytest.mark.requirement("S-19")
 def test_each_tag_comes_back_in_time_order_with_every_value(tmp_path_factory, rows) -> None:
     slot, ts_us, value, quality = map(list, zip(*rows, strict=True))
@@ -83,7 +83,7 @@ def counts_slowly(rows) -> list[HourCount]:
 
 
 @given(rows_of_a_segment)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @pytest.mark.requirement("S-19")
 def test_footer_and_contents_count_what_was_written(tmp_path_factory, rows) -> None:
     file = write_file(tmp_path_factory.mktemp("s") / "a.parquet", *map(list, zip(*rows, strict=True)))

@@ -36,7 +36,7 @@ def written(folder: Path, epoch: int = 2, position: int = 10**59) -> Path:
         max_size=4,
     )
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_state_comes_back_bit_for_bit(tmp_path_factory, arrays) -> None:
     path = snapshots.write(tmp_path_factory.mktemp("s"), 0, 1, 2, arrays, META).path
     found = snapshots.read(path)

@@ -236,7 +236,7 @@ def models(draw: st.DrawFn) -> AssetModel:
     return model_of(tags, sources)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(model=models(), suffix=st.sampled_from(["yaml", "csv"]))
 def test_a_model_written_to_a_file_is_read_back_equal(
     model: AssetModel, suffix: str, tmp_path_factory: pytest.TempPathFactory

@@ -28,7 +28,7 @@ def rows(window: Window) -> set[tuple[int, int, float, int]]:
     return set(zip(*(column.tolist() for column in columns), strict=True))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cuts=st.lists(st.integers(1, 6 * SECOND_US - 1), max_size=12, unique=True).map(sorted))
 def test_any_cut_of_time_gives_the_same_readings(cuts: list[int]) -> None:
     whole = Plant(200, seed=3, sources=2, start_us=START_US).window(START_US, START_US + 6 * SECOND_US)

@@ -73,7 +73,7 @@ def signals(draw: st.DrawFn) -> list[float]:
 
 
 @given(values=signals())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_peers_find_exactly_our_anomalies(values: list[float]) -> None:
     assert theirs(values, TagState(PATH)) == ours(values)
 

@@ -56,7 +56,7 @@ def weighed(block: Block) -> Weighed:
 
 
 @pytest.mark.requirement("S-19")
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(reading, max_size=60))
 def test_each_reading_has_one_fate_one_hour_and_the_accounting_hash(readings: list[Reading]) -> None:
     block, _ = block_of(readings)
@@ -77,7 +77,7 @@ def test_each_reading_has_one_fate_one_hour_and_the_accounting_hash(readings: li
 
 
 @pytest.mark.requirement("S-19")
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(reading, max_size=60))
 def test_accepted_readings_keep_their_order_and_become_neighbours_by_tag(readings: list[Reading]) -> None:
     block, late = block_of(readings)

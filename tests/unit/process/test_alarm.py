@@ -165,7 +165,7 @@ def assert_as_twin(
 
 
 @pytest.mark.requirement("B-03")
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     events=events,
     deadband=st.sampled_from([0.0, 0.25, 1.0]),

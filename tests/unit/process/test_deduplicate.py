@@ -167,7 +167,7 @@ arrivals = st.lists(
 
 @pytest.mark.requirement("S-19")
 @given(arrivals)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_frames_judged_together_are_judged_as_one_by_one_and_as_the_law_says(
     arrived: list[tuple[int, int, int, int, bool]],
 ) -> None:

@@ -39,7 +39,7 @@ def columns(rows: list[tuple[int, int, int, int]]) -> tuple[np.ndarray, ...]:
 
 
 @pytest.mark.requirement("S-19")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(row, max_size=600), st.integers(1, 5))
 def test_counts_and_hash_sums_equal_the_slow_twin_for_any_cut(rows: list, parts: int) -> None:
     ledger = Ledger(capacity=16)

@@ -162,7 +162,7 @@ tick = st.integers(0, 120).map(lambda n: ("tick", n * SECOND_US))
 logs = st.lists(reading | reading | reading | gap | bad | tick | st.just(("mark",)), min_size=8, max_size=60)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(log=logs, cuts=st.sets(st.integers(0, 60), max_size=10))
 def test_rows_of_a_window_merge_to_its_slow_twin(log: list[Event], cuts: set[int]) -> None:
     rows = np.concatenate(run(log, cuts))
@@ -197,7 +197,7 @@ def assert_cuts_and_restarts_change_nothing(log: list[Event], cuts: set[int], re
 
 
 @pytest.mark.requirement("B-08")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(log=logs, cuts=st.sets(st.integers(0, 60), max_size=10), restart_at=st.integers(0, 60))
 def test_any_cut_and_any_restart_give_the_same_rows_at_every_tick(
     log: list[Event], cuts: set[int], restart_at: int

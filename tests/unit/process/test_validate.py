@@ -142,7 +142,7 @@ def check(batches: list[list[Reading]]) -> None:
 
 
 @pytest.mark.requirement("S-19")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.lists(reading, max_size=30), max_size=4))
 @example([[]])
 @example([[(1, T0, math.nan, 0, 0)]])
@@ -152,7 +152,7 @@ def test_the_kernel_says_what_the_slow_twin_says(batches: list[list[Reading]]) -
 
 
 @pytest.mark.requirement("S-19")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(reading, max_size=20), max_size=3))
 @example([[]])
 @example([[(1, T0, math.nan, 0, 0)]])

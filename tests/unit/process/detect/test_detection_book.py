@@ -60,7 +60,7 @@ def run(columns: TagColumns, log: Log, cuts: list[int]) -> list[tuple[object, ..
 
 
 @pytest.mark.requirement("B-08")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cuts=st.lists(st.integers(0, 2_700), max_size=12), seed=st.integers(0, 3))
 def test_any_cut_into_batches_gives_the_same_anomalies(columns_of: Make, cuts: list[int], seed: int) -> None:
     columns, log = columns_of(3, high=80.0), faulty_log(seed)
@@ -69,7 +69,7 @@ def test_any_cut_into_batches_gives_the_same_anomalies(columns_of: Make, cuts: l
     assert run(columns, log, cuts) == whole
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(at=st.integers(0, 2_700), seed=st.integers(0, 3))
 def test_a_snapshot_in_the_middle_changes_nothing(columns_of: Make, at: int, seed: int) -> None:
     columns, log = columns_of(3, high=80.0), faulty_log(seed)

@@ -251,7 +251,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     tag=st.lists(st.tuples(st.integers(0, 3), values), max_size=30),
     rest=st.lists(st.tuples(st.integers(0, 3), values), min_size=1, max_size=6),

@@ -81,7 +81,7 @@ def assert_as_twin(
         assert fast[s] == twin(readings, open_count, close_count, 0.7)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     tags=st.lists(st.lists(st.tuples(st.integers(0, 2), scores), max_size=40), min_size=1, max_size=3),
     open_count=st.integers(1, 3),
