@@ -69,6 +69,9 @@ engines: $(VENV)/.dev .tools/cdktn/.ready ## the program with CDKTN in the place
 .PHONY: second-emulator
 second-emulator: .tools/ministack/.ready ## ministack, without which the tests of roles, functions and edge skip
 
+.PHONY: identity-provider
+identity-provider: .tools/canaille/.ready ## Canaille, without which the tests of a sign-in with a real provider skip
+
 .PHONY: go-tools
 go-tools: .tools/go/.ready ## actionlint, crane, buildx, without which tests of CI's files and of copied images skip
 

@@ -7,12 +7,21 @@ nearest known one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from millrace.errors import SettingError, nearest
 from millrace.names import ENV_PREFIX
@@ -24,6 +33,13 @@ MIB = 1024**2
 # Variables with our prefix that are not settings of a process: where the settings are, where tests find datasets,
 # where a tool finds its token.
 NOT_SETTINGS = frozenset({"MILLRACE_SETTINGS", "MILLRACE_DATA_DIR", "MILLRACE_TOKEN_FILE"})
+
+
+_PLACE: Final = re.compile(
+    r"https://[^/?#\s]+[^?#\s]*|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^?#\s]*)?"
+)
+"""An address over TLS, or on this machine."""
+_SECRET: Final = frozenset({"api_token", "postgres_url", "stream_url", "cache_url", "oidc_client_secret"})
 
 
 class Settings(BaseModel):
@@ -48,6 +64,16 @@ class Settings(BaseModel):
     """Port of the live page."""
     dashboard: bool = True
     """Whether `up` starts the live page."""
+    dashboard_url: str = ""
+    """Address at which people open the live page, for a sign-in to return there; empty: this machine's own."""
+    oidc_issuer: str = ""
+    """Identity provider (OpenID Connect) that signs people in to the live page; empty: the token does."""
+    oidc_client_id: str = ""
+    """Of the live page, at the identity provider."""
+    oidc_client_secret: str = Field("", repr=False)
+    """What the live page shows to the identity provider."""
+    secret_dashboard_oidc_arn: str = ""
+    """Secret of AWS Secrets Manager with `client_secret`, in the place of `oidc_client_secret`."""
 
     postgres_url: str = Field("", repr=False)
     """A PostgreSQL of your own (libpq URL); empty: the embedded one. Refused when it is less durable than ours."""
@@ -114,6 +140,26 @@ class Settings(BaseModel):
     """Least level of what is logged: debug, info, warning or error."""
     log_json: bool = False
     """JSON lines instead of readable ones."""
+
+    @field_validator("dashboard_url", "oidc_issuer")
+    @classmethod
+    def _is_a_place(cls, url: str, about: ValidationInfo) -> str:
+        if url and not _PLACE.fullmatch(url):
+            want = "an address that begins with https:// (http:// on this machine alone), without ? and #"
+            raise SettingError(f"{ENV_PREFIX}{str(about.field_name).upper()}", got=url, want=want)
+        return url
+
+    @model_validator(mode="after")
+    def _sign_in_is_whole(self) -> Self:
+        """Half of it would be found by the first who tries to sign in."""
+        if self.oidc_issuer and not self.oidc_client_id:
+            raise SettingError(
+                "MILLRACE_OIDC_CLIENT_ID", got="", want="the page's name at MILLRACE_OIDC_ISSUER"
+            )
+        if self.oidc_issuer and not (self.oidc_client_secret or self.secret_dashboard_oidc_arn):
+            want = "what MILLRACE_OIDC_ISSUER knows the page by, or MILLRACE_SECRET_DASHBOARD_OIDC_ARN"
+            raise SettingError("MILLRACE_OIDC_CLIENT_SECRET", got="", want=want)
+        return self
 
     @property
     def past_s(self) -> tuple[float, float]:
@@ -216,4 +262,4 @@ def _sized(value: Any) -> Any:
 
 def _shown(key: str, value: Any) -> Any:
     """A value as an error may show it: never a secret."""
-    return "(hidden)" if key in {"api_token", "postgres_url", "stream_url", "cache_url"} else value
+    return "(hidden)" if key in _SECRET else value

@@ -40,6 +40,7 @@ class FakeApi:
     broken: bool = False
     closed: dict[str, str] | None = None
     refused: int = 0
+    token: str = TOKEN
     server: ThreadingHTTPServer = field(init=False)
 
     def __post_init__(self) -> None:

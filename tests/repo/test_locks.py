@@ -28,7 +28,7 @@ def versions(lock: Path) -> dict[str, set[str]]:
 
 def test_the_locks_are_there() -> None:
     assert {lock.stem for lock in LOCKS} >= {"dev", "local", "worker"}
-    assert {lock.stem for lock in TOOLS} == {"checkov", "cdktn", "ministack"}
+    assert {lock.stem for lock in TOOLS} == {"canaille", "checkov", "cdktn", "ministack"}
 
 
 @pytest.mark.parametrize("lock", [*LOCKS, *TOOLS], ids=lambda lock: lock.stem)
@@ -92,17 +92,33 @@ def _of_extra(extras: dict[str, list[str]], name: str) -> set[str]:
     return found
 
 
+ON_AWS = {
+    ROOT / "src/millrace/schema/__main__.py": "image-api",  # the migration's task
+    ROOT / "src/millrace/dashboard/client_secret.py": "image-dashboard",
+}
+"""What asks AWS, and the lock of the image that it runs in."""
+
+
 def test_make_run_installs_every_package_that_is_imported() -> None:
     """`make run` installs the lock of `local` alone: a package that only `dev` brings would end it."""
-    installed = {_canonical(name) for name in versions(ROOT / "requirements/local.txt")}
-    elsewhere = {ROOT / "src/millrace/schema/__main__.py"}  # the migration's task on AWS: `image-api.txt`
-    missing = {
+    files = {*(ROOT / "src/millrace").rglob("*.py")} - set(ON_AWS)
+    missing = set().union(*(_not_installed(file, "local") for file in files))
+    assert missing == set(), "name it in the extra that needs it (pyproject.toml) and run `make lock`"
+
+
+@pytest.mark.parametrize("file", ON_AWS, ids=lambda file: file.stem)
+def test_an_image_installs_what_its_program_asks_aws_with(file: Path) -> None:
+    assert _not_installed(file, ON_AWS[file]) == set()
+
+
+def _not_installed(file: Path, lock: str) -> set[str]:
+    """Packages that a file imports and a lock does not bring."""
+    installed = {_canonical(name) for name in versions(ROOT / f"requirements/{lock}.txt")}
+    return {
         f"{file.relative_to(ROOT)}: {module}"
-        for file in {*(ROOT / "src/millrace").rglob("*.py")} - elsewhere
         for module in _imports(file)
         if not _distributions(module) & installed
     }
-    assert missing == set(), "name it in the extra that needs it (pyproject.toml) and run `make lock`"
 
 
 def _imports(file: Path) -> set[str]:

@@ -1,17 +1,24 @@
-"""The page's process: `python -m millrace.dashboard`. Knows the API's address and token, nothing else."""
+"""The page's process: `python -m millrace.dashboard`. Knows the API's address and token, and how people sign in."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
+from functools import partial
 
 import httpx
 from nicegui import app, ui
+from starlette.requests import Request
 
 from millrace import telemetry
+from millrace.dashboard.client_secret import ClientSecret, reader_of
 from millrace.dashboard.feed import Feed
+from millrace.dashboard.gate import WHO, Gate, WayIn
 from millrace.dashboard.page import LivePage
-from millrace.dashboard.session import Sessions, SignIn
+from millrace.dashboard.session import Sessions
+from millrace.dashboard.token_sign_in import TokenSignIn
+from millrace.errors import MillraceError
 from millrace.names import SERVICE_DASHBOARD
 from millrace.settings import Settings, load
 
@@ -29,23 +36,56 @@ def feed_of(settings: Settings) -> Feed:
     )
 
 
+def way_in_of(settings: Settings) -> tuple[WayIn, Sessions, ClientSecret | None]:
+    """How people sign in: with the identity provider where there is one, else with the token."""
+    if not settings.oidc_issuer:
+        sessions = Sessions(lambda: settings.api_token, time.time)
+        return TokenSignIn(settings.api_token, sessions), sessions, None
+    from millrace.dashboard.identity_provider import IdentityProvider
+    from millrace.dashboard.oidc_sign_in import OidcSignIn
+
+    secret = ClientSecret(reader_of(settings))
+    sessions = Sessions(secret.value, time.time)
+    way_in = OidcSignIn(
+        partial(IdentityProvider, settings.oidc_issuer, settings.oidc_client_id),
+        sessions,
+        secret=secret.value,
+        page_url=settings.dashboard_url or f"http://127.0.0.1:{settings.dashboard_port}",
+        now_s=time.time,
+    )
+    return way_in, sessions, secret
+
+
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
-    settings = load(os.environ)
-    telemetry.set_up_logs(level=settings.log_level, json_lines=settings.log_json, service=SERVICE_DASHBOARD)
+    try:
+        settings = load(os.environ)
+        telemetry.set_up_logs(
+            level=settings.log_level, json_lines=settings.log_json, service=SERVICE_DASHBOARD
+        )
+        way_in, sessions, secret = way_in_of(settings)
+    except MillraceError as error:
+        print(f"millrace dashboard: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    _serve(settings, way_in, sessions, secret)
+
+
+def _serve(settings: Settings, way_in: WayIn, sessions: Sessions, secret: ClientSecret | None) -> None:
     feed = feed_of(settings)
 
     @ui.page("/")
-    def live_page() -> None:
-        LivePage(feed).build()
+    def live_page(request: Request) -> None:
+        LivePage(feed, who=request.scope.get(WHO, "")).build()
 
     @app.get("/health")
     def health() -> dict[str, str]:
         return {"status": "live"}
 
     app.on_startup(feed.start)
+    if secret is not None:
+        app.on_startup(secret.keep_fresh)
     app.on_shutdown(feed.stop)
-    app.add_middleware(SignIn, sessions=Sessions(settings.api_token, time.time))
+    app.add_middleware(Gate, way_in=way_in, sessions=sessions)
     ui.run(
         host="127.0.0.1",
         port=settings.dashboard_port,

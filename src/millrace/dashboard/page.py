@@ -25,6 +25,7 @@ body{background:var(--page)!important;color:var(--ink)}
 .label{font-size:12px;color:var(--soft);line-height:1.2}
 .figure{font-size:23px;font-weight:600;line-height:1.25;font-variant-numeric:tabular-nums;white-space:nowrap}
 .note{font-size:12px;color:var(--soft);white-space:nowrap}
+.who{max-width:260px;overflow:hidden;text-overflow:ellipsis}
 .title{font-size:13px;font-weight:600}
 .dot{width:9px;height:9px;flex:none;border-radius:50%;background:#10b981}.dot.bad{background:#ef4444}
 .row-line{display:grid;grid-template-columns:64px 110px minmax(0,1fr) 66px 110px;gap:14px;font-size:13px;
@@ -39,7 +40,7 @@ body{background:var(--page)!important;color:var(--ink)}
 @media(max-width:1000px){
  .tiles{grid-template-columns:repeat(2,minmax(0,1fr))}.tiles>:first-child{grid-column:1/-1}.figure{font-size:18px}
  .cards{grid-template-columns:minmax(0,1fr)}.picker{width:100%}.trend-head{flex-wrap:wrap}
- .clock{display:none}
+ .clock,.who{display:none}
  .row-line{grid-template-columns:56px minmax(0,1fr) 56px;gap:8px}
  .row-line>:nth-child(2),.row-line>:nth-child(5){display:none}
 }
@@ -50,8 +51,9 @@ body{background:var(--page)!important;color:var(--ink)}
 class LivePage:
     """One browser's page. `refresh` once a second; the trend asks for its own tag."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    def __init__(self, feed: Feed, *, who: str = "") -> None:
+        """`who` is signed in; empty where people have no names."""
+        self._feed, self._who = feed, who
         self._tag = ""
         self._shown_anomalies: list[str] = []
         self._shown_rejects: dict[str, int] = {}
@@ -82,6 +84,9 @@ class LivePage:
             self._status = ui.label("").classes("note")
             ui.space()
             self._clock = ui.label("").classes("note clock")
+            if self._who:
+                ui.label(self._who).classes("note who").mark("who")
+                ui.link("Sign out", "/sign-out").classes("note")
 
     def _tiles(self) -> None:
         titles = {

@@ -4,8 +4,7 @@ The dashboard's rule names the allowed networks. Calls from the edge arrive with
 addresses, which are none of them: the dashboard cannot be reached through API Gateway, whatever the path.
 
 Sign-in at the load balancer (`authenticate_oidc`) takes the client's secret as an argument, and Terraform
-would keep it in its state. So the dashboard has to sign people in itself, with the existing secret
-`dashboard_oidc`. It does not yet: docs/deploy.md, "What does not run yet".
+would keep it in its state. So the dashboard signs people in itself, with the existing secret `dashboard_oidc`.
 """
 
 from __future__ import annotations

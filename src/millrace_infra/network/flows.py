@@ -80,7 +80,7 @@ FLOWS: Final = (
     Flow(PEOPLE, ALB, ALB_PORT, EPHEMERAL, "The dashboard, for networks that are allowed"),
     Flow(ALB, SERVICE_API, API_PORT, EPHEMERAL, "Requests and health checks, TLS up to the task"),
     Flow(ALB, SERVICE_DASHBOARD, DASHBOARD_PORT, EPHEMERAL, "Requests and health checks, TLS up to the task"),
-    Flow(SERVICE_DASHBOARD, INTERNET, HTTPS_PORT, EPHEMERAL, "OIDC: it exchanges the code for a token itself"),
+    Flow(SERVICE_DASHBOARD, INTERNET, HTTPS_PORT, EPHEMERAL, "OIDC: it asks the provider for its keys, and for tokens"),
     Flow(SERVICE_DASHBOARD, ALB, ALB_PORT, EPHEMERAL, "The dashboard is a client of the API"),
     Flow(SERVICE_API, AURORA, AURORA_PORT, EPHEMERAL, "Queries"),
     Flow(SERVICE_WORKER, AURORA, AURORA_PORT, EPHEMERAL, "Writes"),

@@ -1,7 +1,7 @@
 """The dashboard's service: people watch the plant there.
 
-It is told what it needs to sign people in itself (OpenID Connect), its client's secret being the existing secret
-`dashboard_oidc`. The program does not do so yet, nor serves HTTPS: docs/deploy.md, "What does not run yet".
+It signs people in itself (OpenID Connect), its client's secret being the existing secret `dashboard_oidc`. It does not
+serve HTTPS yet, nor find the API: docs/deploy.md, "What does not run yet".
 """
 
 from __future__ import annotations
@@ -15,11 +15,8 @@ from millrace.names import (
     ENV_DASHBOARD_HOST,
     ENV_DASHBOARD_PORT,
     ENV_DASHBOARD_URL,
-    ENV_OIDC_AUTHORIZATION_ENDPOINT,
     ENV_OIDC_CLIENT_ID,
     ENV_OIDC_ISSUER,
-    ENV_OIDC_TOKEN_ENDPOINT,
-    ENV_OIDC_USER_INFO_ENDPOINT,
     ENV_TLS_FOLDER,
     SERVICE_DASHBOARD,
 )
@@ -105,8 +102,5 @@ def _addresses(environment: Environment, entry: Entry) -> dict[str, str]:
         ENV_API_URL: entry.url,
         ENV_DASHBOARD_URL: entry.url,
         ENV_OIDC_ISSUER: oidc.issuer,
-        ENV_OIDC_AUTHORIZATION_ENDPOINT: oidc.authorization_endpoint,
-        ENV_OIDC_TOKEN_ENDPOINT: oidc.token_endpoint,
-        ENV_OIDC_USER_INFO_ENDPOINT: oidc.user_info_endpoint,
         ENV_OIDC_CLIENT_ID: oidc.client_id,
     }

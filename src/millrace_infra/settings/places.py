@@ -108,16 +108,10 @@ _PLACES: Final = {
 
 
 class OidcSettings(Section):
-    """Sign-in of people to the dashboard, which is told of it and does not do it yet."""
+    """Sign-in of people to the dashboard (OpenID Connect): the dashboard finds the rest at the issuer."""
 
     issuer: Https
-    """Your identity provider."""
-    authorization_endpoint: Https
-    """Where it asks people who they are."""
-    token_endpoint: Https
-    """Where a code becomes a token."""
-    user_info_endpoint: Https
-    """Where it says who somebody is."""
+    """Your identity provider, as it calls itself: `/.well-known/openid-configuration` is below it."""
     client_id: str
     """Of the dashboard at your identity provider; the secret `dashboard_oidc` holds its other half."""
 

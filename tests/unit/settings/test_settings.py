@@ -156,3 +156,45 @@ def test_critical_tags_have_the_common_bounds_of_time_unless_they_are_given_thei
 def test_every_setting_says_what_it_is() -> None:
     mute = [name for name, field in Settings.model_fields.items() if not field.description]
     assert not mute, "write a docstring below the field: docs/settings.md is made from it"
+
+
+SIGN_IN = {
+    "MILLRACE_OIDC_ISSUER": "https://login.example.com/realms/plant",
+    "MILLRACE_OIDC_CLIENT_ID": "page",
+    "MILLRACE_OIDC_CLIENT_SECRET": "not-to-be-shown",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MILLRACE_OIDC_ISSUER", "login.example.com"),
+        ("MILLRACE_OIDC_ISSUER", "http://login.example.com"),
+        ("MILLRACE_OIDC_ISSUER", "https://login.example.com/?tenant=1"),
+        ("MILLRACE_OIDC_ISSUER", "http://localhost.example.com"),
+        ("MILLRACE_DASHBOARD_URL", "page.example.com"),
+        ("MILLRACE_DASHBOARD_URL", "http://page.example.com:8081"),
+    ],
+)
+def test_people_sign_in_over_tls_or_on_this_machine(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=f"{name}: found '{re.escape(value)}', wanted an address that begins"):
+        load(home(tmp_path, **SIGN_IN | {name: value}))
+
+
+@pytest.mark.parametrize("place", ["http://localhost:9400", "http://127.0.0.1/x", "http://[::1]:8081", "https://a.b/c"])
+def test_a_place_of_this_machine_needs_no_tls(tmp_path: Path, place: str) -> None:
+    told = load(home(tmp_path, **SIGN_IN | {"MILLRACE_OIDC_ISSUER": place, "MILLRACE_DASHBOARD_URL": place}))
+    assert (told.oidc_issuer, told.dashboard_url) == (place, place)
+
+
+@pytest.mark.parametrize("missing", ["MILLRACE_OIDC_CLIENT_ID", "MILLRACE_OIDC_CLIENT_SECRET"])
+def test_half_a_sign_in_is_refused(tmp_path: Path, missing: str) -> None:
+    with pytest.raises(SettingError, match=missing):
+        load(home(tmp_path, **{name: value for name, value in SIGN_IN.items() if name != missing}))
+    if missing.endswith("SECRET"):
+        told = {**SIGN_IN, missing: "", "MILLRACE_SECRET_DASHBOARD_OIDC_ARN": "arn:aws:secretsmanager:…"}
+        assert load(home(tmp_path, **told)).secret_dashboard_oidc_arn
+
+
+def test_the_client_secret_is_shown_nowhere(tmp_path: Path) -> None:
+    assert "not-to-be-shown" not in repr(load(home(tmp_path, **SIGN_IN)))
