@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ import structlog
 from millrace import tracing
 from millrace.assets.publish import put_in_force
 from millrace.batch import ValueKind
-from millrace.clock import EdgeClock
+from millrace.clock import Clock, EdgeClock
 from millrace.devices.commands import Inbox, begin
 from millrace.devices.faults import Faults
 from millrace.devices.plant import Plant, SourceReadings
@@ -30,6 +31,7 @@ from millrace.devices.simulator import Send, Simulator
 from millrace.errors import DataFolderError, MillraceError, Unavailable
 from millrace.ingest.delivery import StreamTransport
 from millrace.ingest.producer import Producer
+from millrace.local.ready import shards_owned
 from millrace.settings import Settings, load
 from millrace.stream.valkey import ValkeyStream
 
@@ -37,6 +39,8 @@ log = structlog.get_logger("millrace.devices")
 
 PUBLISH_TRIES: Final = 20
 CLOSE_S: Final = 4.0
+WORKERS_WAIT_S: Final = 60.0
+WORKERS_LOOK_S: Final = 0.2
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,6 +71,12 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     transport = StreamTransport.guarded(stream, settings, clock)
     producer = Producer(transport, shard_count=settings.shards, clock=clock, trace_ratio=settings.trace_ratio)
     producer.start()
+    parent = os.getppid()
+
+    def stopping() -> bool:
+        return bool(stopped) or os.getppid() != parent
+
+    await_workers(lambda: shards_owned(settings.postgres_url) >= settings.shards, stopping, clock)
     inbox = Inbox(settings.home, faults)
     labels = [begin(faults, order, clock.now_us()) for order in scenario.orders()]
     if arguments.labels:
@@ -78,12 +88,24 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         readings_per_s=round(plant.rate),
     )
     simulator = Simulator(plant, faults, sender(plant, producer), clock)
-    parent = os.getppid()
-    simulator.run(lambda: bool(stopped) or os.getppid() != parent, lambda now_us: _take_orders(inbox, now_us))
+    simulator.run(stopping, lambda now_us: _take_orders(inbox, now_us))
     unsent = producer.close(CLOSE_S)
     log.info("plant.stopped", sent=simulator.sent.readings, refused=simulator.sent.refused, unsent=unsent)
     stream.close()
     return 0
+
+
+def await_workers(all_owned: Callable[[], bool], stopping: Callable[[], bool], clock: Clock) -> None:
+    """A plant that starts with the platform waits for its workers, which compile their kernels at the first start: the
+    first figures that anybody sees would be how long those readings had waited. Bounded: a plant runs without them."""
+    until_s = clock.monotonic_s() + WORKERS_WAIT_S
+    while not stopping() and not all_owned():
+        if clock.monotonic_s() > until_s:
+            log.warning(
+                "plant.without_workers", waited_s=WORKERS_WAIT_S, want="every shard owned by a worker"
+            )
+            return
+        clock.sleep(WORKERS_LOOK_S)
 
 
 def _take_orders(inbox: Inbox, now_us: int) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from millrace.clock import SECOND_US, EdgeClock, HandClock
+from millrace.devices.__main__ import WORKERS_WAIT_S, await_workers
 from millrace.devices.commands import (
     PRESETS,
     Answer,
@@ -223,3 +224,14 @@ def test_a_wrong_scenario_says_what_was_found_and_wanted(tmp_path: Path, text: s
     path.write_text(text)
     with pytest.raises(SettingError, match=mistake):
         load_scenario(path)
+
+
+def test_a_plant_waits_for_the_workers_and_no_longer_than_its_bound() -> None:
+    clock = HandClock(START_US)
+    await_workers(lambda: clock.monotonic_s() >= 7, lambda: False, clock)
+    assert 7 <= clock.monotonic_s() < 8
+    await_workers(lambda: False, lambda: False, clock)
+    assert WORKERS_WAIT_S <= clock.monotonic_s() - 7 < WORKERS_WAIT_S + 2
+    waited_s = clock.monotonic_s()
+    await_workers(lambda: False, lambda: True, clock)
+    assert clock.monotonic_s() == waited_s

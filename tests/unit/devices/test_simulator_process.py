@@ -27,6 +27,7 @@ from millrace.local.servers import running
 from millrace.protocols import control, frame
 from millrace.schema import migrate
 from millrace.settings import Settings
+from millrace.sinks.postgres import Owners
 from millrace.stream.valkey import ValkeyStream
 
 SHARDS = 4
@@ -77,6 +78,10 @@ def test_the_simulator_joins_the_model_in_an_earlier_ones_place_sends_takes_a_fa
     before = records(stream)[1][0].number
     process = subprocess.Popen([sys.executable, "-m", "millrace.devices", "--tags", "400"], env=environ)
     try:
+        wait_for_the_model(stream, behind=before)
+        time.sleep(1.0)
+        assert records(stream)[0] == [], "nothing before workers own the shards: it would only wait"
+        owned_by_a_worker(addresses)
         frames, every = wait_for_frames(stream)
         chunks = [chunk for chunk in every if chunk.number > before]
         assert {tag.path for chunk in chunks for tag in chunk.tags} == {
@@ -92,6 +97,21 @@ def test_the_simulator_joins_the_model_in_an_earlier_ones_place_sends_takes_a_fa
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         stream.close()
+
+
+def wait_for_the_model(stream: ValkeyStream, *, behind: int) -> None:
+    deadline_s = time.monotonic() + RATE_WAIT_S
+    while max(chunk.number for chunk in records(stream)[1]) <= behind:
+        assert time.monotonic() < deadline_s, "the simulator gave no model"
+        time.sleep(0.2)
+
+
+def owned_by_a_worker(addresses: Addresses) -> None:
+    settings = Settings(postgres_url=addresses.postgres_url, shards=SHARDS, ownership_s=60.0)
+    owners = Owners(addresses.postgres_url, "worker-0", settings)
+    owners.prepare("of-this-test", SHARDS)
+    assert all(owners.acquire(shard) for shard in range(SHARDS))
+    owners.close()
 
 
 def wait_for_frames(stream: ValkeyStream) -> tuple[list[Frame], list[control.ModelChunk]]:
