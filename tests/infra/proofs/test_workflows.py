@@ -6,6 +6,7 @@ a job says of another (actionlint, built out of our own lock by `make go-tools`)
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -262,6 +263,35 @@ def test_a_deployment_that_fails_goes_back_by_itself_to_what_the_state_had_befor
     assert "vars.PREVIOUS" not in (FOLDER / "deploy.yml").read_text()
 
 
+SAYS_NO_RESOURCE = {"millrace.errors", "millrace.wanted"}
+"""What the program reads of the programs for its refusals alone."""
+
+
+def read_by_the_program() -> set[str]:
+    """Our own modules that the infrastructure's name: `millrace.names`, `millrace_rotation`."""
+    found = set()
+    for file in (ROOT / "src" / "millrace_infra").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "millrace":
+                found |= {f"millrace.{one.name}" for one in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(str(node.module))
+            elif isinstance(node, ast.Import):
+                found |= {one.name for one in node.names}
+    return {one for one in found if one.startswith("millrace.") or one == "millrace_rotation"}
+
+
+def test_whatever_changes_the_program_is_planned_before_it_is_taken() -> None:
+    """A function's code and a metric's name are in the program as its own files are."""
+    planned = workflow(FOLDER / "plan.yml")["on"]["pull_request"]["paths"]
+    read = read_by_the_program()
+    assert {"millrace.names", "millrace_rotation"} <= read
+    files = {f"src/{module.replace('.', '/')}" for module in read - SAYS_NO_RESOURCE}
+    changing = {f"{file}.py" if (ROOT / f"{file}.py").exists() else f"{file}/**" for file in files}
+    changing |= {"environments/**", "requirements/**", "src/millrace_infra/**"}
+    assert set(planned) == changing
+
+
 def test_a_matrix_that_may_be_empty_is_asked_about_before_it_is_made() -> None:
     for file in FILES:
         for name, job in workflow(file)["jobs"].items():
@@ -275,7 +305,7 @@ def test_a_matrix_that_may_be_empty_is_asked_about_before_it_is_made() -> None:
 @pytest.mark.parametrize(
     ("file", "runs", "sets_up"),
     [("check.yml", "test", "second-emulator"), ("check.yml", "test", "go-tools"),
-     ("nightly.yml", "test-long", "second-emulator")],
+     ("check.yml", "test", "identity-provider"), ("nightly.yml", "test-long", "second-emulator")],
 )  # fmt: skip
 def test_what_needs_a_tool_does_not_skip_there(file: str, runs: str, sets_up: str) -> None:
     (job,) = (
@@ -287,6 +317,15 @@ def test_what_needs_a_tool_does_not_skip_there(file: str, runs: str, sets_up: st
     (at,) = (n for n, step in enumerate(steps) if step.get("run") == f"make {sets_up}")
     assert steps[at].get("if", "") in ("", f"matrix.target == '{runs}'")
     assert [step.get("run") for step in steps].index("make ${{ matrix.target }}") > at
+
+
+def test_every_tool_that_a_test_skips_without_is_set_up_somewhere() -> None:
+    """A target of the Makefile that only sets a tool up, or runs what needs it."""
+    recipes = re.findall(
+        r"^([a-z-]+):[^#\n]*\.tools/\w+/\.ready", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    assert len(recipes) >= 5
+    assert set(recipes) <= asked_for(FOLDER / "check.yml") | asked_for(FOLDER / "nightly.yml")
 
 
 def test_set_up_takes_the_versions_that_the_project_is_tested_with() -> None:
