@@ -20,6 +20,7 @@ from millrace_infra.observability.series import OURS, Series
 from millrace_infra.observability.watched import SINKS
 from millrace_infra.secrets import ROTATED
 from millrace_infra.settings import load
+from tests.account.test_deployed import UNHEALTHY
 from tests.infra.conftest import FOLDER, SUFFIX
 from tests.infra.observability.alarms import (
     Build,
@@ -73,9 +74,7 @@ def beyond_and_within(found: Resource) -> tuple[list[dict[str, Part]], list[dict
 def points(found: Resource, parts: dict[str, Part], count: int) -> list[Point]:
     limit = float(found["threshold"])
     known = {LIMIT: limit, UNDER: math.nextafter(limit, -math.inf)}
-    values = {
-        name: [known[part] if isinstance(part, str) else part] * count for name, part in parts.items()
-    }
+    values = {name: [known[part] if isinstance(part, str) else part] * count for name, part in parts.items()}
     return watched(found, values)
 
 
@@ -108,7 +107,9 @@ def test_a_series_that_is_missing_does_what_the_row_says_of_silence(watch: Progr
         fed = watched(found, {part: [None] * (rule.of + EXTRA) for part in parts})
         for before in ("OK", "ALARM"):
             wanted = SILENT.get(row.name, "OK")
-            assert state(rule, fed, before=before) == (before if wanted == "as before" else wanted), found.path
+            assert state(rule, fed, before=before) == (before if wanted == "as before" else wanted), (
+                found.path
+            )
 
 
 def test_every_row_over_an_expression_has_examples() -> None:
@@ -270,6 +271,9 @@ def test_the_commission_s_numbers_are_its_own(watch: Program) -> None:
 
 def test_every_alarm_that_pages_makes_the_platform_unhealthy(watch: Program) -> None:
     (unhealthy,) = watch.of("aws_cloudwatch_composite_alarm")
+    assert unhealthy["alarm_name"] == UNHEALTHY.format(suffix=SUFFIX), (
+        "a deployment's verification asks for it"
+    )
     rule = unhealthy["alarm_rule"]
     named = [watch.follow(reference) for reference in re.findall(r'ALARM\("([^"]+)"\)', rule)]
     found = {one.path for one in named if one is not None}

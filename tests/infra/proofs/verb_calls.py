@@ -156,6 +156,7 @@ ASKED: Final[dict[str, tuple[Call, ...]]] = {
         Call("ecs", "list_tasks"),
         Call("ecs", "describe_tasks", arn("ecs", "task/millrace-cluster-t1/1")),
         Call("kinesis", "describe_stream_summary", arn("kinesis", "stream/millrace-stream-t1")),
+        Call("cloudwatch", "describe_alarms", arn("cloudwatch", "alarm:*")),
         Call("elasticache", "describe_replication_groups", arn("elasticache", "replicationgroup:millrace-cache-t1")),
         Call("elasticache", "describe_user_groups", arn("elasticache", "usergroup:millrace-cache-users-t1")),
         Call("elasticache", "describe_users", arn("elasticache", "user:millrace-api-t1")),
