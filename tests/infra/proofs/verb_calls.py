@@ -205,6 +205,13 @@ def made_in(file: str) -> set[str]:
     return {name for node in ast.walk(tree) for name in _named(node)} & known
 
 
+def services_in(file: str) -> set[str]:
+    """Services of which a module of ours asks for a client: `client("ecs")`."""
+    calls = [node for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.Call)]
+    named = [one.args[0] for one in calls if one.args and ast.unparse(one.func).endswith("client")]
+    return {arg.value for arg in named if isinstance(arg, ast.Constant) and isinstance(arg.value, str)}
+
+
 def _named(node: ast.AST) -> Iterator[str]:
     """A method that is called, or one that is handed on by its name: to a paginator, in a table."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
