@@ -121,7 +121,7 @@ def test_every_row_over_an_expression_has_examples() -> None:
 
 def test_every_metric_of_aws_exists_with_these_dimensions(watch_of: Build) -> None:
     named = {metric for metric, _ in metrics(watch_of("us-east-1")) if metric[0] != own_namespace()}
-    assert named == set(METRICS)
+    assert named == set(METRICS), "aws_metrics.py has what the table names, once the service's page was read"
 
 
 def own_metrics() -> dict[str, set[str]]:
