@@ -65,6 +65,14 @@ ROWS: Final[tuple[Row, ...]] = (
         "page", "integrity", compare=">", breaching=2, of=2, period_s=HOUR_S,
         expression=_UNLIKE.format(
             before="FILL(processed, 0)", difference="ABS(FILL(processed, 0) - FILL(applied, 0))")),
+    Row("processed-unlike-archived", "promises",
+        {"processed": ours(telemetry.PROCESS_READINGS_APPLIED),
+         "archived": ours(telemetry.SINK_READINGS_ARCHIVED)}, 4, "% of an hour's readings",
+        "Readings that a worker sent on and no listed segment of the archive has: the standard ones are kept whole "
+        "nowhere else. The minute of a segment and that of a report on their way across the hour are 3.3 %.",
+        "page", "integrity", compare=">", breaching=2, of=2, period_s=HOUR_S,
+        expression=_UNLIKE.format(
+            before="FILL(processed, 0)", difference="ABS(FILL(processed, 0) - FILL(archived, 0))")),
     Row("stream-throttled", "promises", of.kinesis("WriteProvisionedThroughputExceeded", "Sum"), 1, "records/min",
         "Kinesis refused records: a shard takes 1 MB/s and 1,000 records/s. Senders keep them and try again, so "
         "one bad minute is a burst and three of five are too few shards.",

@@ -49,8 +49,8 @@ LABELS = {
     names.LABEL_SECRET: set(ROTATED),
 }
 PROMISED = {
-    "latency-visible", "accepted-unlike-received", "processed-unlike-applied", "stream-throttled", "stream-age",
-    "worker-silent", "backup-not-made", "rotation-overdue", "certificate-expires",
+    "latency-visible", "accepted-unlike-received", "processed-unlike-applied", "processed-unlike-archived",
+    "stream-throttled", "stream-age", "worker-silent", "backup-not-made", "rotation-overdue", "certificate-expires",
 }  # fmt: skip
 
 
