@@ -246,6 +246,9 @@ ROWS: Final[tuple[Row, ...]] = (
         of.one("AWS/EFS", "PercentIOLimit", "FileSystemId", "file_system_id", "Maximum"), 80, "%",
         "Of the operations that a general-purpose file system takes. Elastic throughput has no burst credits.",
         "ticket", "shared-storage", breaching=3, of=3, period_s=300),
+    Row("archive-copy-fails", "stores", of.archive_copy("OperationsFailedReplication"), 1, "files in 15 min",
+        "A file of the archive has no second copy: S3 has given it up, and does not come back to it by itself.",
+        "ticket", "archive-copy", breaching=1, of=1, period_s=QUARTER_H_S),
     # --- what the rest stands on, and the watch itself ----------------------------------------------
     Row("way-out-of-ports", "watch",
         of.one("AWS/NATGateway", "ErrorPortAllocation", "NatGatewayId", "nat_gateways", "Sum"), 1, "errors/min",

@@ -23,6 +23,7 @@ from millrace_infra.settings import load
 from tests.account.test_deployed import UNHEALTHY
 from tests.infra.conftest import FOLDER, SUFFIX
 from tests.infra.observability.alarms import (
+    OF_SOME,
     Build,
     alarm,
     alarms,
@@ -32,6 +33,7 @@ from tests.infra.observability.alarms import (
     own_namespace,
     queries,
     row_of,
+    rows_of,
 )
 from tests.infra.observability.aws_metrics import METRICS
 from tests.infra.observability.evaluator import EXTRA, Point, rule_of, state, watched
@@ -41,8 +43,6 @@ from tests.infra.program import Program, Resource
 from tests.infra.proofs.test_program import empty_blocks
 
 pytestmark = pytest.mark.requirement("S-23")
-MAY_BE_ABSENT = {"way-out-of-ports"}
-"""Rows without an alarm where the way out is end points alone: there is no NAT gateway."""
 LABELS = {
     "sink": set(telemetry.SINKS),
     "reason": {*telemetry.REFUSALS, *(reason.name.lower() for reason in Reason)},
@@ -153,7 +153,7 @@ def test_our_metrics_lie_where_the_collector_puts_them() -> None:
 
 def test_a_dimension_names_something_of_this_deployment(watch: Program) -> None:
     """An identifier is a reference, or a name with our suffix, or a word out of a closed set."""
-    words = {"ALL", watch.json["provider"]["aws"][0]["region"], *SINKS, *ROTATED, "stream_unavailable"}
+    words = {"ALL", watch.json["provider"]["aws"][0]["region"], *SINKS, *ROTATED, "stream_unavailable", "all"}
     for metric, values in metrics(watch):
         for dimension, value in values.items():
             ours = value.startswith("${") or SUFFIX in re.split(r"[-/]", value) or value in words
@@ -169,9 +169,10 @@ def test_no_block_is_empty(watch: Program) -> None:
 
 
 def test_every_row_becomes_an_alarm(watch: Program, watch_of: Build) -> None:
-    assert {row_of(one).name for one in alarms(watch)} == {row.name for row in ROWS}
-    without_nat = watch_of("eu-central-1", network__egress="endpoints")
-    assert {row.name for row in ROWS} - {row_of(one).name for one in alarms(without_nat)} == MAY_BE_ABSENT
+    assert {row_of(one).name for one in alarms(watch)} == rows_of(watch)
+    assert {row_of(one).name for one in alarms(watch_of("us-east-1"))} == {row.name for row in ROWS}
+    least = watch_of("eu-central-1", network__egress="endpoints")
+    assert {row_of(one).name for one in alarms(least)} == {row.name for row in ROWS} - set(OF_SOME)
 
 
 def test_the_commission_s_own_promises_are_watched() -> None:
