@@ -66,7 +66,7 @@ def test_a_verification_of_nothing_is_no_success(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("S-23")
 @pytest.mark.parametrize(
-    ("states", "ended"), [(["OK"], "OK"), (["ALARM", "ALARM", "OK"], "OK"), (["ALARM"] * 60, "ALARM")]
+    ("states", "ended"), [(["OK"], "OK"), (["ALARM", "ALARM", "OK"], "OK"), (["ALARM"] * 40, "ALARM")]
 )
 def test_an_alarm_of_before_the_first_task_has_its_time_to_end_and_no_longer(
     states: list[str], ended: str

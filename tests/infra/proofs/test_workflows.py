@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.account.test_deployed import CALM_S_MAX
 from tests.infra import go_tools
 from tests.infra.conftest import ENVIRONMENTS
 
@@ -30,7 +31,7 @@ JOB_KEYS = {
     "concurrency", "env", "environment", "if", "needs", "outputs", "permissions", "runs-on", "steps", "strategy",
     "timeout-minutes",
 }  # fmt: skip
-STEP_KEYS = {"env", "id", "if", "name", "run", "uses", "with"}
+STEP_KEYS = {"env", "id", "if", "name", "run", "timeout-minutes", "uses", "with"}
 pytestmark = pytest.mark.requirement("S-25")
 
 
@@ -290,6 +291,25 @@ def test_whatever_changes_the_program_is_planned_before_it_is_taken() -> None:
     changing = {f"{file}.py" if (ROOT / f"{file}.py").exists() else f"{file}/**" for file in files}
     changing |= {"environments/**", "requirements/**", "src/millrace_infra/**"}
     assert set(planned) == changing
+
+
+def test_a_deployment_that_hangs_has_failed_before_its_job_is_cancelled() -> None:
+    """`failure()` is true of a step that is out of time, and not of a job that is."""
+    from millrace_infra.first_rotation import ROTATION_S_MAX
+    from millrace_infra.rollout import WAITS_S_MAX
+    from millrace_infra.secrets import ROTATED
+
+    job = workflow(FOLDER / "deploy.yml")["jobs"]["deploy"]
+    ends = {
+        step["run"].split()[1]: int(step["timeout-minutes"])
+        for step in job["steps"]
+        if "timeout-minutes" in step
+    }
+    assert set(ends) == {"deploy", "verify-deployed"}
+    assert sum(ends.values()) + 5 <= int(job["timeout-minutes"]), "the steps before them take their time too"
+    waits_s = WAITS_S_MAX + ROTATION_S_MAX * len(ROTATED)
+    assert ends["deploy"] * 60 >= waits_s + 600, "its own bounds end it first, with a sentence"
+    assert ends["verify-deployed"] * 60 > CALM_S_MAX, "an alarm of before the first task has its time to end"
 
 
 def test_a_matrix_that_may_be_empty_is_asked_about_before_it_is_made() -> None:
