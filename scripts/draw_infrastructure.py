@@ -52,6 +52,7 @@ HOURLY: Final = {
     "aws_lb": "load balancer",
     "aws_nat_gateway": "gateway",
     "aws_rds_cluster_instance": "instances",
+    "aws_route53_zone": "private zone, a month's price",
     "aws_vpc_endpoint": "interfaces, one a zone",
     "aws_wafv2_web_acl": "web ACL, a month's price",
 }

@@ -50,4 +50,5 @@ def test_the_dearer_environment_has_more_of_everything_by_the_hour(
     assert small["aws_nat_gateway"] == small["aws_eip"] == 1
     assert large["aws_nat_gateway"] == large["aws_eip"] == 3
     assert small["aws_wafv2_web_acl"] == large["aws_wafv2_web_acl"] == 1
+    assert small["aws_route53_zone"] == large["aws_route53_zone"] == 1
     assert small["aws_kms_key"] == len(programs["dev"]["aws_kms_key"])
