@@ -26,6 +26,18 @@ STAGES: Final = {
     "watch": ("observability",),
 }
 """Column -> top-level constructs of the platform, in the order of the flow."""
+NO_BOX: Final = {
+    "keys": "under everything",
+    "logs": "beside everything",
+    "network": "under everything; its flow table says who speaks to whom",
+    "cluster": "where the services run",
+    "api-scaling": "the service's own",
+    "dashboard-scaling": "the service's own",
+    "worker-scaling": "the service's own",
+    "deployment": "moves the services' traffic, carries none",
+    "rotation": "comes once a month, beside the flow",
+}
+"""Top-level constructs that the drawing leaves out -> why. Any other has its column."""
 HOURLY: Final = {
     "aws_cloudwatch_composite_alarm": "alarm, a month's price",
     "aws_cloudwatch_dashboard": "dashboard, a month's price",
@@ -40,6 +52,7 @@ HOURLY: Final = {
     "aws_lb": "load balancer",
     "aws_nat_gateway": "gateway",
     "aws_rds_cluster_instance": "instances",
+    "aws_route53_zone": "private zone, a month's price",
     "aws_vpc_endpoint": "interfaces, one a zone",
     "aws_wafv2_web_acl": "web ACL, a month's price",
 }

@@ -60,8 +60,9 @@ class Platform(Stack):
 
         watch = Observability(
             self, "observability", environment=e, keys=keys, logs=logs, network=network, secrets=secrets,
-            stream=stream, database=database, storage=storage, backup=backup, entry=entry, cluster=cluster,
-            gateway=gateway, functions=rotation.functions, undelivered={"rotation": rotation.undelivered},
+            stream=stream, archive=archive, database=database, storage=storage, backup=backup, entry=entry,
+            cluster=cluster, gateway=gateway, functions=rotation.functions,
+            undelivered={"rotation": rotation.undelivered},
         )  # fmt: skip
 
         programs = Programs(

@@ -380,6 +380,9 @@ from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
     S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration as S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration,
 )
 from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
+    S3BucketReplicationConfigurationRuleDestinationMetrics as S3BucketReplicationConfigurationRuleDestinationMetrics,
+)
+from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (
     S3BucketReplicationConfigurationRuleFilter as S3BucketReplicationConfigurationRuleFilter,
 )
 from cdktf_cdktf_provider_aws.s3_bucket_replication_configuration import (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, SettingError
 from millrace.names import PROJECT
 from millrace_infra.engine import need_node
 from millrace_infra.settings import Environment
@@ -43,13 +43,19 @@ class Workspace:
         need_node()
         from millrace_infra.app import build  # loads the CDK, which starts Node
 
-        self.folder.mkdir(parents=True, exist_ok=True)  # the CDK makes one folder, not those above it
-        # what a former program wrote goes, what Terraform downloaded and a local state stay
-        for file in self.folder.glob("stacks/*/cdk.tf.json"):
-            file.unlink()
+        self._clear()
         # whole path: Node stays in the folder where it was started, we may have left it since
         build(self.environment, outdir=str(self.folder.absolute())).synth()
         return self.stacks()
+
+    def _clear(self) -> None:
+        """What a former program wrote goes, what Terraform downloaded and a local state stay."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)  # the CDK makes one folder, not those above it
+            for file in self.folder.glob("stacks/*/cdk.tf.json"):
+                file.unlink()
+        except OSError as error:
+            raise SettingError(str(self.folder), got=error.strerror, want="a folder to write in") from None
 
     def stacks(self) -> list[str]:
         return sorted(file.parent.name for file in self.folder.glob("stacks/*/cdk.tf.json"))

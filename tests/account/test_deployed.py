@@ -9,13 +9,20 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, Final
 
 import pytest
 
 from tests.account.conftest import Clients
 
 SERVICES = ("worker", "api", "dashboard")
+UNHEALTHY: Final = "millrace-platform-unhealthy-{suffix}"
+"""The alarm over all that page."""
+CALM_S_MAX: Final = 600
+"""What alarmed while nothing ran yet has this long to end: figures come minutes late, and three periods count."""
+CALM_EVERY_S: Final = 15
 pytestmark = [pytest.mark.account, pytest.mark.requirement("S-24"), pytest.mark.requirement("S-25")]
 
 
@@ -100,6 +107,25 @@ def test_every_task_is_well_by_its_own_word(outputs: dict[str, Any], client: Cli
     for task in ecs.describe_tasks(**where, tasks=arns)["tasks"]:
         (own,) = (one for one in task["containers"] if one["name"] == service)
         assert own["healthStatus"] == "HEALTHY", task["taskArn"]
+
+
+def calm(cloudwatch: Any, name: str, *, sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
+    """The alarm of that name as soon as it is not in alarm; as it is then, if it never ends."""
+    for _ in range(CALM_S_MAX // CALM_EVERY_S):
+        (found,) = cloudwatch.describe_alarms(AlarmNames=[name], AlarmTypes=["CompositeAlarm"])[
+            "CompositeAlarms"
+        ]
+        if found["StateValue"] != "ALARM":
+            break
+        sleep(CALM_EVERY_S)
+    return dict(found)
+
+
+@pytest.mark.requirement("S-23")
+@pytest.mark.timeout(CALM_S_MAX + 60)
+def test_nothing_that_pages_is_in_alarm(outputs: dict[str, Any], client: Clients) -> None:
+    found = calm(client("cloudwatch"), UNHEALTHY.format(suffix=outputs["suffix"]))
+    assert found["StateValue"] != "ALARM", found["StateReason"]
 
 
 def test_the_stream_is_active_and_encrypted(outputs: dict[str, Any], client: Clients) -> None:

@@ -226,6 +226,36 @@ def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     assert r"\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("profile: ephemeral", r"dev.yaml line 3: found 'region a second time', wanted one of them; line 1 has it"),
+        ("stream: {shards: 4, shards: 8}", r"line 2: found 'shards a second time', wanted one of them; line 2"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, more: str, said: str) -> None:
+    """YAML's loader would take the last, and an earlier `profile: records` be undone by it."""
+    (tmp_path / "dev.yaml").write_text(f"region: eu-central-1\n{more}\nregion: eu-west-1\n")
+    with pytest.raises(SettingError, match=said):
+        load("dev", "a", folder=tmp_path)
+
+
+def test_a_key_of_one_part_may_stand_in_another(tmp_path: Path) -> None:
+    text = (FOLDER / "dev.yaml").read_text()
+    assert text.count("count_min") > 1
+    (tmp_path / "dev.yaml").write_text(text)
+    assert load("dev", "a", folder=tmp_path).settings == load("dev", "a", folder=FOLDER).settings
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dev.yaml").write_bytes(b"owner: \xff")
+    with pytest.raises(SettingError, match=r"dev.yaml: found 'no UTF-8 at byte 7', wanted YAML in UTF-8"):
+        load("dev", "a", folder=tmp_path)
+    (tmp_path / "plant7.yaml").mkdir()
+    with pytest.raises(SettingError, match=r"plant7.yaml: found 'Is a directory', wanted a file"):
+        load("plant7", "a", folder=tmp_path)
+
+
 def test_the_page_of_the_keys_is_current() -> None:
     page = (FOLDER.parent / "docs" / "environments.md").read_text(encoding="utf-8")
     assert page == document_environments.table(), "make docs writes it again"

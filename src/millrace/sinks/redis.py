@@ -280,7 +280,8 @@ class RedisSink:
     # --- when the server is not well --------------------------------------------------------------
 
     def _away(self, error: ValkeyError) -> None:
-        """Leave the store alone for a while."""
+        """Leave the store alone for a while; what it did not take waits, and is said again."""
+        telemetry.will_retry(self.name)
         self._away_s = min(AWAY_MAX_S, max(AWAY_FIRST_S, 2 * self._away_s))
         self._away_until_s = self._clock.monotonic_s() + self._away_s
         log.warning(

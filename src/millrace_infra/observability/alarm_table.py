@@ -65,6 +65,14 @@ ROWS: Final[tuple[Row, ...]] = (
         "page", "integrity", compare=">", breaching=2, of=2, period_s=HOUR_S,
         expression=_UNLIKE.format(
             before="FILL(processed, 0)", difference="ABS(FILL(processed, 0) - FILL(applied, 0))")),
+    Row("processed-unlike-archived", "promises",
+        {"processed": ours(telemetry.PROCESS_READINGS_APPLIED),
+         "archived": ours(telemetry.SINK_READINGS_ARCHIVED)}, 4, "% of an hour's readings",
+        "Readings that a worker sent on and no listed segment of the archive has: the standard ones are kept whole "
+        "nowhere else. The minute of a segment and that of a report on their way across the hour are 3.3 %.",
+        "page", "integrity", compare=">", breaching=2, of=2, period_s=HOUR_S,
+        expression=_UNLIKE.format(
+            before="FILL(processed, 0)", difference="ABS(FILL(processed, 0) - FILL(archived, 0))")),
     Row("stream-throttled", "promises", of.kinesis("WriteProvisionedThroughputExceeded", "Sum"), 1, "records/min",
         "Kinesis refused records: a shard takes 1 MB/s and 1,000 records/s. Senders keep them and try again, so "
         "one bad minute is a burst and three of five are too few shards.",
@@ -238,6 +246,9 @@ ROWS: Final[tuple[Row, ...]] = (
         of.one("AWS/EFS", "PercentIOLimit", "FileSystemId", "file_system_id", "Maximum"), 80, "%",
         "Of the operations that a general-purpose file system takes. Elastic throughput has no burst credits.",
         "ticket", "shared-storage", breaching=3, of=3, period_s=300),
+    Row("archive-copy-fails", "stores", of.archive_copy("OperationsFailedReplication"), 1, "files in 15 min",
+        "A file of the archive has no second copy: S3 has given it up, and does not come back to it by itself.",
+        "ticket", "archive-copy", breaching=1, of=1, period_s=QUARTER_H_S),
     # --- what the rest stands on, and the watch itself ----------------------------------------------
     Row("way-out-of-ports", "watch",
         of.one("AWS/NATGateway", "ErrorPortAllocation", "NatGatewayId", "nat_gateways", "Sum"), 1, "errors/min",

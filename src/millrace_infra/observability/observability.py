@@ -34,6 +34,8 @@ from millrace_infra.security import PURPOSES, Keys
 from millrace_infra.services import Cluster
 from millrace_infra.settings import Environment
 from millrace_infra.shared_storage import SharedStorage
+from millrace_infra.sinks.archive import Archive
+from millrace_infra.sinks.archive_copy import RULE
 from millrace_infra.sinks.aurora import Aurora
 from millrace_infra.stream import Stream
 from millrace_infra.terraform import Construct, LbTargetGroup, NatGateway
@@ -55,6 +57,7 @@ class Observability(Construct):
         network: Network,
         secrets: ExistingSecrets,
         stream: Stream,
+        archive: Archive,
         database: Aurora,
         storage: SharedStorage,
         backup: Backup,
@@ -90,6 +93,9 @@ class Observability(Construct):
             cache_nodes=cache_nodes(environment),
             file_system_id=storage.file_system_id,
             backup_vault=backup.vault_name,
+            archive_bucket=archive.bucket,
+            archive_copy_bucket=archive.copy_bucket,
+            archive_copy_rule=RULE,
             collector_log_group=logs.group(SERVICE_COLLECTOR).name,
             topics=self.topics.names,
             event_rules=events.rule_names,

@@ -116,6 +116,12 @@ def cache(name: str, statistic: str) -> Series:
     return Series("AWS/ElastiCache", name, {"CacheClusterId": Of("cache_nodes")}, statistic)
 
 
+def archive_copy(name: str) -> Series:
+    """Of the rule that copies the archive's files."""
+    buckets = {"SourceBucket": Of("archive_bucket"), "DestinationBucket": Of("archive_copy_bucket")}
+    return Series("AWS/S3", name, {**buckets, "RuleId": Of("archive_copy_rule")}, "Sum")
+
+
 def one(namespace: str, name: str, dimension: str, field: str, statistic: str) -> Series:
     """A metric that one dimension tells apart."""
     return Series(namespace, name, {dimension: Of(field)}, statistic)

@@ -50,6 +50,10 @@ class Watched:
     cache_nodes: Mapping[str, str]
     file_system_id: str
     backup_vault: str
+    archive_bucket: str
+    archive_copy_bucket: str
+    """Empty where the settings want no second copy."""
+    archive_copy_rule: str
     collector_log_group: str
     topics: Mapping[str, str]
     """`page`, `ticket` -> name of the topic."""

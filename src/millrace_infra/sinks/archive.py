@@ -57,12 +57,14 @@ class Archive(Construct):
             self, "logging", bucket=self.bucket, target_bucket=self._log.name, target_prefix="archive/",
             depends_on=[self._log.policy],  # S3 tries whether it may write there
         )  # fmt: skip
+        self.copy_bucket = ""
         if settings.second_archive_copy:
             twin = Bucket(
                 self, "copy", environment=environment, resource="archive-copy", data_class="critical",
                 keep=self._keep(COPY), key=key, lock_days=lock_days,
             )  # fmt: skip
             copy(self, source=self._bucket, target=twin, key=key, environment=environment)
+            self.copy_bucket = twin.name
 
     @property
     def bucket(self) -> str:

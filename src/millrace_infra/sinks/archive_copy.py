@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from millrace_infra.bucket import Bucket
 from millrace_infra.policy import Role, Statement, trust
 from millrace_infra.security import Key
@@ -13,10 +15,14 @@ from millrace_infra.terraform import (
     S3BucketReplicationConfigurationRuleDeleteMarkerReplication,
     S3BucketReplicationConfigurationRuleDestination,
     S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration,
+    S3BucketReplicationConfigurationRuleDestinationMetrics,
     S3BucketReplicationConfigurationRuleFilter,
     S3BucketReplicationConfigurationRuleSourceSelectionCriteria,
     S3BucketReplicationConfigurationRuleSourceSelectionCriteriaSseKmsEncryptedObjects,
 )
+
+RULE: Final = "all"
+"""The one rule, under whose name its metrics are."""
 
 
 def copy(
@@ -32,7 +38,7 @@ def copy(
     )
     role.allow("copy", *_may(source, target), key.use("Decrypt", "Encrypt", "GenerateDataKey"))
     rule = S3BucketReplicationConfigurationRule(
-        id="all",
+        id=RULE,
         priority=1,
         status="Enabled",
         filter=S3BucketReplicationConfigurationRuleFilter(prefix=""),
@@ -52,6 +58,8 @@ def copy(
             encryption_configuration=S3BucketReplicationConfigurationRuleDestinationEncryptionConfiguration(
                 replica_kms_key_id=key.arn
             ),
+            # S3 tries a file again for a while, and then never: without these nobody would be told
+            metrics=S3BucketReplicationConfigurationRuleDestinationMetrics(status="Enabled"),
         ),
     )
     return S3BucketReplicationConfigurationA(

@@ -23,6 +23,7 @@ from millrace.clock import EdgeClock
 from millrace.schema.live import Latest
 from millrace.sinks.contract import Ownership
 from millrace.sinks.live_shard import Seed, WindowPart
+from millrace.sinks.redis import AWAY_MAX_S
 from millrace.sinks.unsaid import BLOB_WEIGHT_ROWS
 
 TEMP = "acme/lyon/press-shop/line-2/press-07/temp"
@@ -132,6 +133,29 @@ def test_a_dead_store_costs_the_pipeline_nothing_but_silence(cache: CacheServer,
         written = writer.sink.write([writer.output([(0, i, float(i))])])
         assert (written.accepted, written.rejected, written.retry) == (1, 0, ())
     assert writer.sink.losses == 50, "given up ten at a time; the last five wait"
+
+
+def test_each_time_that_the_store_took_nothing_is_counted_and_a_store_that_is_well_counts_nothing(
+    cache: CacheServer, clock: EdgeClock
+) -> None:
+    """An alarm counts them: what waits in memory until something is given up may be minutes."""
+
+    def counted() -> float:
+        return telemetry.totals()["sink_retries_total{redis}"]
+
+    writer = Writer(sink_for(cache, clock), clock)
+    writer.open()
+    before = counted()
+    writer.say([(0, 1_000, 1.0)], tags=[tag(0, TEMP)])
+    assert counted() == before
+    cache.kill()
+    writer.say([(0, 2_000, 2.0)])
+    assert counted() == before + 1
+    clock.sleep(AWAY_MAX_S)
+    writer.say([(0, 3_000, 3.0)])
+    assert counted() == before + 2
+    assert writer.sink.losses == 0, "all of it waits"
+    assert AWAY_MAX_S <= 60, "each minute has one"
 
 
 def test_who_followed_all_the_time_is_not_told_again_when_the_store_lost_everything(

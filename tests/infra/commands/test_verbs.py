@@ -131,6 +131,15 @@ def test_a_region_that_is_not_the_environments_is_refused(
     assert "eu-central-1, as dev.yaml says" in sentence(monkeypatch, capsys, "synth")
 
 
+def test_where_no_program_can_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("cdktf.out").touch()
+    assert run(monkeypatch, "synth") == 2
+    said = capsys.readouterr().err
+    assert said == "millrace_infra: cdktf.out/dev-dev: found 'Not a directory', wanted a folder to write in\n"
+
+
 @pytest.mark.parametrize("image", ["", "registry.example/millrace:latest", IMAGE[:-1]])
 def test_an_image_without_a_digest_is_refused_before_anything_is_made(
     image: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from millrace_infra.observability.alarm_row import Row
@@ -16,6 +16,18 @@ RUNBOOKS = FOLDER.parent / "docs" / "runbooks"
 _ROWS = sorted(ROWS, key=lambda row: -len(row.name))
 Metric = tuple[str, str, frozenset[str]]
 """Namespace, name, names of the dimensions."""
+
+
+OF_SOME: Mapping[str, str] = {
+    "way-out-of-ports": "aws_nat_gateway",
+    "archive-copy-fails": "aws_s3_bucket_replication_configuration",
+}
+"""Rows whose subject only some environments have -> its kind of resource."""
+
+
+def rows_of(program: Program) -> set[str]:
+    """The rows that have something to watch there."""
+    return {row.name for row in ROWS if row.name not in OF_SOME or program.of(OF_SOME[row.name])}
 
 
 def alarms(program: Program) -> list[Resource]:

@@ -22,6 +22,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "AWS/WAFV2": "AWS WAF guide, metrics and dimensions",
     "AWS/RDS": "Aurora guide, Amazon CloudWatch metrics for Amazon Aurora",
     "AWS/ElastiCache": "ElastiCache guide, Metrics for Valkey and Redis OSS; host-level metrics",
+    "AWS/S3": "S3 user guide, Amazon S3 CloudWatch metrics, replication metrics",
     "AWS/EFS": "EFS guide, CloudWatch metrics for Amazon EFS",
     "AWS/Backup": "AWS Backup guide, AWS Backup metrics with Amazon CloudWatch",
     "AWS/CertificateManager": "ACM guide, Supported CloudWatch metrics",
@@ -69,6 +70,8 @@ METRICS: Final[Mapping[tuple[str, str, Dimensions], str]] = {
         "AuthenticationFailures", "DatabaseMemoryUsagePercentage", "EngineCPUUtilization", "Evictions",
         "ReplicationLag",
     ),
+    # exists because the rule has its metrics on
+    **_all("AWS/S3", "SourceBucket DestinationBucket RuleId", "OperationsFailedReplication"),
     **_all("AWS/EFS", "FileSystemId", "PercentIOLimit"),
     **_all("AWS/Backup", "BackupVaultName", "NumberOfBackupJobsCompleted"),
     **_all("AWS/CertificateManager", "CertificateArn", "DaysToExpiry"),

@@ -15,6 +15,7 @@ from millrace_infra.security import Keys
 from millrace_infra.services import Cluster
 from millrace_infra.settings import Environment
 from millrace_infra.shared_storage import SharedStorage
+from millrace_infra.sinks.archive import Archive
 from millrace_infra.sinks.aurora import Aurora
 from millrace_infra.stack import Stack
 from millrace_infra.stream import Stream
@@ -50,6 +51,7 @@ def compose(environment: Environment, *, outdir: str) -> App:
         network=network,
         secrets=secrets,
         stream=Stream(stack, "stream", **e, key=keys["stream"]),
+        archive=Archive(stack, "archive", **e, key=keys["archive"]),
         database=database,
         storage=storage,
         backup=Backup(stack, "backup", **e, key=keys["backup"], database=database, storage=storage),

@@ -54,6 +54,14 @@ EXAMPLES: Final[Mapping[str, tuple[Sequence[Parts], Sequence[Parts]]]] = {
         ({"processed": 1000.0, "applied": 983.0}, {"processed": 1000.0, "applied": 1017.0},
          {"processed": 0.0, "applied": 0.0}),
     ),
+    "processed-unlike-archived": (
+        # lost, listed twice, nothing listed at all
+        ({"processed": 1000.0, "archived": 950.0}, {"processed": 1000.0, "archived": 1050.0},
+         {"processed": 1000.0, "archived": None}),
+        # on its way across the hour; a night without a reading
+        ({"processed": 1000.0, "archived": 965.0}, {"processed": 1000.0, "archived": 1035.0},
+         {"processed": None, "archived": None}, {"processed": 0.0, "archived": 0.0}),
+    ),
     "stream-age": (_LAG_ALARMS, _LAG_IS_WELL),
     "stream-behind": (_LAG_ALARMS, _LAG_IS_WELL),
     "worker-silent": (

@@ -37,4 +37,6 @@ def test_a_runbook_names_each_alarm_and_event_that_leads_to_it(name: str) -> Non
     ours = Ours("arn", "app", "vault", ["s"], ["r"], ["k"])
     leading = [row.name for row in ROWS if row.runbook == name]
     leading += [event.name for event in events(ours) if event.runbook == name]
-    assert [one for one in leading if f"`{one}" not in text] == []
+    assert [one for one in leading if f"`{one}" not in text] == [], (
+        f"docs/runbooks/{name}.md names what leads to it"
+    )

@@ -12,7 +12,7 @@ import pytest
 from millrace_infra.observability.alarm_row import STAGES
 from millrace_infra.observability.alarm_table import ROWS
 from tests.infra.conftest import SUFFIX
-from tests.infra.observability.alarms import alarms, row_of
+from tests.infra.observability.alarms import alarms, row_of, rows_of
 from tests.infra.program import Program
 
 pytestmark = pytest.mark.requirement("S-23")
@@ -39,7 +39,7 @@ def test_every_row_of_the_table_is_drawn_with_its_limit(watch: Program) -> None:
         for one in widgets(watch, "detail")
         if one["type"] == "metric"
     }
-    assert set(graphs) == {row.name for row in ROWS}
+    assert set(graphs) == rows_of(watch)
     for name, graph in graphs.items():
         (line,) = graph["annotations"]["horizontal"]
         assert line["value"] == limits[name], name

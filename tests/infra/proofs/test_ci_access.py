@@ -19,6 +19,7 @@ from tests.infra.proofs.verb_calls import (
     arn,
     made_in,
     secret,
+    services_in,
 )
 
 HERE = {"aws:RequestedRegion": REGION}
@@ -43,6 +44,14 @@ def test_the_table_of_calls_is_what_the_code_calls() -> None:
     assert asking | {file for file in ASKED if file.startswith("tests/")} == set(ASKED)
     for file, calls in ASKED.items():
         assert made_in(file) == {call.method for call in calls}, file
+
+
+def test_no_service_is_asked_that_the_table_of_calls_does_not_know() -> None:
+    """Calls are found by the methods of the services that the table names: of another one they would go unseen."""
+    files = [*(ROOT / "src/millrace_infra").rglob("*.py"), *(ROOT / "tests/account").rglob("*.py")]
+    asked = {service for file in files for service in services_in(str(file.relative_to(ROOT)))}
+    assert len(asked) > 15
+    assert asked == {call.service for calls in ASKED.values() for call in calls}
 
 
 @pytest.mark.parametrize("file", ASKED)

@@ -26,7 +26,23 @@ def test_every_part_that_a_reader_looks_for_is_drawn(programs: dict[str, drawing
     assert drawn == {noun for nouns in drawing.STAGES.values() for noun in nouns}
 
 
-def test_the_dearer_environment_has_more_of_everything_by_the_hour(programs: dict[str, drawing.Blocks]) -> None:
+def test_a_part_is_drawn_or_left_out_for_a_reason(programs: dict[str, drawing.Blocks]) -> None:
+    """A noun that is added would be missing in the drawing, and nobody be told."""
+    there = {
+        drawing.noun_of(body)
+        for resources in programs.values()
+        for ids in resources.values()
+        for body in ids.values()
+    }
+    drawn = {noun for nouns in drawing.STAGES.values() for noun in nouns}
+    wanted = "a noun's column is in STAGES of scripts/draw_infrastructure.py, or its reason in NO_BOX"
+    assert there == drawn | set(drawing.NO_BOX), wanted
+    assert not drawn & set(drawing.NO_BOX)
+
+
+def test_the_dearer_environment_has_more_of_everything_by_the_hour(
+    programs: dict[str, drawing.Blocks],
+) -> None:
     small, large = (drawing.hourly(programs[name]) for name in ("dev", "us-east-1"))
     assert all(small.get(kind, 0) <= units for kind, units in large.items())
     assert large["aws_kinesis_stream"] == 26
@@ -34,4 +50,5 @@ def test_the_dearer_environment_has_more_of_everything_by_the_hour(programs: dic
     assert small["aws_nat_gateway"] == small["aws_eip"] == 1
     assert large["aws_nat_gateway"] == large["aws_eip"] == 3
     assert small["aws_wafv2_web_acl"] == large["aws_wafv2_web_acl"] == 1
+    assert small["aws_route53_zone"] == large["aws_route53_zone"] == 1
     assert small["aws_kms_key"] == len(programs["dev"]["aws_kms_key"])

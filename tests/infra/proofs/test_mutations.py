@@ -15,6 +15,7 @@ from tests.infra.observability import test_logs
 from tests.infra.program import Program
 from tests.infra.proofs import (
     test_account,
+    test_ci_access,
     test_destroyable,
     test_encryption,
     test_names,
@@ -194,6 +195,36 @@ def test_a_role_of_the_ci_that_trusts_others_is_noticed(stacks: Stacks, path: st
         a.test_only_a_job_of_our_repository_that_was_let_through_takes_a_role(
             broken(account, path, change), "deploy", ["deploy", "ephemeral", "roll-back"]
         )
+
+
+def granted(action: str) -> Change:
+    """A statement more."""
+    return policy(lambda found: found.append({"Effect": "Allow", "Action": [action], "Resource": ["*"]}))
+
+
+UNDENIED = policy(lambda found: [found.remove(one) for one in list(found) if one["Effect"] == "Deny"])
+c = test_ci_access
+ROLES: list[tuple[str, Change, Callable[[Program], None]]] = [
+    ("ci/plan-policy", granted("ecs:UpdateService"), lambda p: c.test_the_plan_role_changes_nothing_and_reads_no_data(p, "ecs:UpdateService")),
+    ("ci/plan-policy", granted("secretsmanager:GetSecretValue"), lambda p: c.test_a_role_opens_no_secret_but_those_that_its_verbs_read(p, "plan", {"database-master"})),
+    ("ci/deploy-policy", policy(lambda found: found.clear()), c.test_the_deploy_role_may_copy_images_and_hand_roles_to_tasks),
+    ("ci/boundary", policy(lambda found: found.clear()), c.test_the_deploy_role_may_copy_images_and_hand_roles_to_tasks),
+    ("ci/boundary", UNDENIED, lambda p: c.test_what_a_lock_keeps_neither_role_removes(p, "deploy")),
+    ("ci/boundary", UNDENIED, c.test_neither_role_touches_the_state_s_bucket_or_the_roles_of_the_ci),
+    ("ci/plan-policy", granted("ecs:" + "x" * 10_240), c.test_the_policies_fit_into_what_iam_keeps),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "promise"), ROLES, ids=[f"{at}-{row[0]}" for at, row in enumerate(ROLES)]
+)
+def test_a_role_of_the_ci_that_may_more_or_less_is_noticed(
+    stacks: Stacks, path: str, change: Change, promise: Callable[[Program], None]
+) -> None:
+    account = stacks("eu-central-1", "account")
+    promise(account)
+    with pytest.raises(AssertionError):
+        promise(broken(account, path, change))
 
 
 STATE: list[tuple[str, str, Change]] = [

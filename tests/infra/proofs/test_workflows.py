@@ -6,6 +6,7 @@ a job says of another (actionlint, built out of our own lock by `make go-tools`)
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.account.test_deployed import CALM_S_MAX
 from tests.infra import go_tools
 from tests.infra.conftest import ENVIRONMENTS
 
@@ -29,7 +31,7 @@ JOB_KEYS = {
     "concurrency", "env", "environment", "if", "needs", "outputs", "permissions", "runs-on", "steps", "strategy",
     "timeout-minutes",
 }  # fmt: skip
-STEP_KEYS = {"env", "id", "if", "name", "run", "uses", "with"}
+STEP_KEYS = {"env", "id", "if", "name", "run", "timeout-minutes", "uses", "with"}
 pytestmark = pytest.mark.requirement("S-25")
 
 
@@ -262,6 +264,54 @@ def test_a_deployment_that_fails_goes_back_by_itself_to_what_the_state_had_befor
     assert "vars.PREVIOUS" not in (FOLDER / "deploy.yml").read_text()
 
 
+SAYS_NO_RESOURCE = {"millrace.errors", "millrace.wanted"}
+"""What the program reads of the programs for its refusals alone."""
+
+
+def read_by_the_program() -> set[str]:
+    """Our own modules that the infrastructure's name: `millrace.names`, `millrace_rotation`."""
+    found = set()
+    for file in (ROOT / "src" / "millrace_infra").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "millrace":
+                found |= {f"millrace.{one.name}" for one in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(str(node.module))
+            elif isinstance(node, ast.Import):
+                found |= {one.name for one in node.names}
+    return {one for one in found if one.startswith("millrace.") or one == "millrace_rotation"}
+
+
+def test_whatever_changes_the_program_is_planned_before_it_is_taken() -> None:
+    """A function's code and a metric's name are in the program as its own files are."""
+    planned = workflow(FOLDER / "plan.yml")["on"]["pull_request"]["paths"]
+    read = read_by_the_program()
+    assert {"millrace.names", "millrace_rotation"} <= read
+    files = {f"src/{module.replace('.', '/')}" for module in read - SAYS_NO_RESOURCE}
+    changing = {f"{file}.py" if (ROOT / f"{file}.py").exists() else f"{file}/**" for file in files}
+    changing |= {"environments/**", "requirements/**", "src/millrace_infra/**"}
+    assert set(planned) == changing
+
+
+def test_a_deployment_that_hangs_has_failed_before_its_job_is_cancelled() -> None:
+    """`failure()` is true of a step that is out of time, and not of a job that is."""
+    from millrace_infra.first_rotation import ROTATION_S_MAX
+    from millrace_infra.rollout import WAITS_S_MAX
+    from millrace_infra.secrets import ROTATED
+
+    job = workflow(FOLDER / "deploy.yml")["jobs"]["deploy"]
+    ends = {
+        step["run"].split()[1]: int(step["timeout-minutes"])
+        for step in job["steps"]
+        if "timeout-minutes" in step
+    }
+    assert set(ends) == {"deploy", "verify-deployed"}
+    assert sum(ends.values()) + 5 <= int(job["timeout-minutes"]), "the steps before them take their time too"
+    waits_s = WAITS_S_MAX + ROTATION_S_MAX * len(ROTATED)
+    assert ends["deploy"] * 60 >= waits_s + 600, "its own bounds end it first, with a sentence"
+    assert ends["verify-deployed"] * 60 > CALM_S_MAX, "an alarm of before the first task has its time to end"
+
+
 def test_a_matrix_that_may_be_empty_is_asked_about_before_it_is_made() -> None:
     for file in FILES:
         for name, job in workflow(file)["jobs"].items():
@@ -275,7 +325,7 @@ def test_a_matrix_that_may_be_empty_is_asked_about_before_it_is_made() -> None:
 @pytest.mark.parametrize(
     ("file", "runs", "sets_up"),
     [("check.yml", "test", "second-emulator"), ("check.yml", "test", "go-tools"),
-     ("nightly.yml", "test-long", "second-emulator")],
+     ("check.yml", "test", "identity-provider"), ("nightly.yml", "test-long", "second-emulator")],
 )  # fmt: skip
 def test_what_needs_a_tool_does_not_skip_there(file: str, runs: str, sets_up: str) -> None:
     (job,) = (
@@ -287,6 +337,15 @@ def test_what_needs_a_tool_does_not_skip_there(file: str, runs: str, sets_up: st
     (at,) = (n for n, step in enumerate(steps) if step.get("run") == f"make {sets_up}")
     assert steps[at].get("if", "") in ("", f"matrix.target == '{runs}'")
     assert [step.get("run") for step in steps].index("make ${{ matrix.target }}") > at
+
+
+def test_every_tool_that_a_test_skips_without_is_set_up_somewhere() -> None:
+    """A target of the Makefile that only sets a tool up, or runs what needs it."""
+    recipes = re.findall(
+        r"^([a-z-]+):[^#\n]*\.tools/\w+/\.ready", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    assert len(recipes) >= 5
+    assert set(recipes) <= asked_for(FOLDER / "check.yml") | asked_for(FOLDER / "nightly.yml")
 
 
 def test_set_up_takes_the_versions_that_the_project_is_tested_with() -> None:

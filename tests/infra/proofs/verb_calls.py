@@ -156,6 +156,7 @@ ASKED: Final[dict[str, tuple[Call, ...]]] = {
         Call("ecs", "list_tasks"),
         Call("ecs", "describe_tasks", arn("ecs", "task/millrace-cluster-t1/1")),
         Call("kinesis", "describe_stream_summary", arn("kinesis", "stream/millrace-stream-t1")),
+        Call("cloudwatch", "describe_alarms", arn("cloudwatch", "alarm:*")),
         Call("elasticache", "describe_replication_groups", arn("elasticache", "replicationgroup:millrace-cache-t1")),
         Call("elasticache", "describe_user_groups", arn("elasticache", "usergroup:millrace-cache-users-t1")),
         Call("elasticache", "describe_users", arn("elasticache", "user:millrace-api-t1")),
@@ -202,6 +203,13 @@ def made_in(file: str) -> set[str]:
     known -= OURS
     tree = ast.parse((ROOT / file).read_text())
     return {name for node in ast.walk(tree) for name in _named(node)} & known
+
+
+def services_in(file: str) -> set[str]:
+    """Services of which a module of ours asks for a client: `client("ecs")`."""
+    calls = [node for node in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(node, ast.Call)]
+    named = [one.args[0] for one in calls if one.args and ast.unparse(one.func).endswith("client")]
+    return {arg.value for arg in named if isinstance(arg, ast.Constant) and isinstance(arg.value, str)}
 
 
 def _named(node: ast.AST) -> Iterator[str]:

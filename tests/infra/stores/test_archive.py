@@ -168,6 +168,7 @@ def test_the_second_copy_forgets_nothing_that_the_original_forgets(alone: Alone)
     (rule,) = replication["rule"]
     assert rule["delete_marker_replication"] == {"status": "Disabled"}
     assert rule["source_selection_criteria"] == {"sse_kms_encrypted_objects": {"status": "Enabled"}}
+    assert rule["destination"]["metrics"] == {"status": "Enabled"}, "its alarm reads them"
     assert rule["destination"]["bucket"].endswith(program.at("archive/copy/bucket")["bucket"])
     granted = program.at("archive/copy-role/may-copy").statements()
     assert not any("Delete" in action for one in granted for action in one["Action"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from archive_making import T0_US, MemoryManifest, output, reading_rows, reject, tag_info
 
+from millrace import telemetry
 from millrace.clock import HandClock
 from millrace.durable import Disk
 from millrace.errors import OwnershipLost
@@ -19,6 +20,7 @@ from millrace.schema.segments import read_tag
 from millrace.settings import Settings
 from millrace.sinks.archive import ArchiveSink
 from millrace.sinks.archive.buffer import UnknownSlot
+from millrace.sinks.archive.sink import RETRY_MAX_S
 from millrace.sinks.contract import Ownership
 
 TAGS = [tag_info(i) for i in range(5)]
@@ -145,6 +147,24 @@ def test_postgres_away_keeps_the_written_file_and_lists_it_later(
     sink.write([])
     assert [s.file for s in manifest.listed()] == before
     assert sink.position(0) == 1
+
+
+def test_each_try_to_write_or_list_that_failed_is_counted_long_before_the_buffer_is_full(
+    open_sink: OpenSink, manifest: MemoryManifest, clock: HandClock
+) -> None:
+    """An alarm counts them: what fits into the buffer may be the readings of hours."""
+    counted = "sink_retries_total{archive}"
+    sink, before = open_sink(), telemetry.totals()[counted]
+    manifest.away = True
+    for tries in range(1, 8):
+        answer = sink.write([output(1, some_rows(10), tags=TAGS, mark=1)] if tries == 1 else [])
+        assert answer.retry == ()
+        assert telemetry.totals()[counted] == before + tries
+        clock.sleep(RETRY_MAX_S)
+    assert RETRY_MAX_S <= 60, "each minute has one"
+    manifest.away = False
+    sink.write([])
+    assert telemetry.totals()[counted] == before + 7
 
 
 def test_a_lost_answer_to_the_listing_lists_once(

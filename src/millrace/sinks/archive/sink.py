@@ -181,6 +181,7 @@ class ArchiveSink:
         self._compactor.listed(buffer.shard, buffer.epoch, part.written)
 
     def _put_off(self, buffer: ShardBuffer, error: Exception) -> None:
+        telemetry.will_retry(self.name)
         wait_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2**buffer.failures)
         buffer.failures = min(buffer.failures + 1, 16)
         buffer.retry_at_s = self._clock.monotonic_s() + wait_s
