@@ -36,9 +36,11 @@ NOT_SETTINGS = frozenset({"MILLRACE_SETTINGS", "MILLRACE_DATA_DIR", "MILLRACE_TO
 
 
 _PLACE: Final = re.compile(
-    r"https://[^/?#\s]+[^?#\s]*|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^?#\s]*)?"
+    r"https://[^/?#@\s]+(/[^?#\s]*)?|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^?#\s]*)?"
 )
 """An address over TLS, or on this machine."""
+_ROOT: Final = re.compile(r"[a-z]+://[^/@]+/?")
+"""The root of a host: the live page's own addresses and cookies begin there."""
 _SECRET: Final = frozenset({"api_token", "postgres_url", "stream_url", "cache_url", "oidc_client_secret"})
 
 
@@ -145,8 +147,18 @@ class Settings(BaseModel):
     @classmethod
     def _is_a_place(cls, url: str, about: ValidationInfo) -> str:
         if url and not _PLACE.fullmatch(url):
-            want = "an address that begins with https:// (http:// on this machine alone), without ? and #"
+            want = "an address that begins with https:// (http:// on this machine alone), without ?, # and a password"
             raise SettingError(f"{ENV_PREFIX}{str(about.field_name).upper()}", got=url, want=want)
+        return url
+
+    @field_validator("dashboard_url")
+    @classmethod
+    def _is_a_root(cls, url: str) -> str:
+        """Below a path nobody would come back: the way back and its cookies are at the root."""
+        if url and not _ROOT.fullmatch(url):
+            raise SettingError(
+                "MILLRACE_DASHBOARD_URL", got=url, want="scheme, host and port alone, without a path"
+            )
         return url
 
     @model_validator(mode="after")

@@ -71,8 +71,8 @@ def _text_of(arn: str) -> str:
         ) from None
 
     bounded = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 3})
-    manager: Any = boto3.client("secretsmanager", config=bounded)
     try:
+        manager: Any = boto3.client("secretsmanager", config=bounded)
         return str(manager.get_secret_value(SecretId=arn).get("SecretString", ""))
     except (BotoCoreError, ClientError) as error:
         raise Unavailable(f"{ENV_SECRET_DASHBOARD_OIDC}: {arn} cannot be read: {error}") from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Callable
 from typing import Final, Protocol
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millrace.dashboard.session import Sessions
 
@@ -14,6 +15,7 @@ WHO: Final = "millrace.who"
 """Key of a request's scope: who is signed in."""
 NOT_SIGNED_IN: Final = 4401
 """Code with which a web socket is closed."""
+CLOSE: Final[Message] = {"type": "websocket.close", "code": NOT_SIGNED_IN}
 
 
 class WayIn(Protocol):
@@ -38,26 +40,58 @@ class Gate:
         self._app, self._way_in, self._sessions = app, way_in, sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
-            await self._app(scope, receive, send)
-            return
-        if scope["type"] == "http" and self._way_in.takes(scope):
-            await self._way_in(scope, receive, send)
-            return
-        who = self._sessions.who(cookie_of(scope, self._way_in.cookie))
-        if who is not None:
-            await self._app({**scope, WHO: who}, receive, send)
+        if scope["type"] == "http":
+            await self._request(scope, receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": NOT_SIGNED_IN})
+            await self._socket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+        elif self._way_in.takes(scope):
+            await self._way_in(scope, receive, send)
+        elif (who := self._who(scope)) is not None:
+            await self._app({**scope, WHO: who}, receive, send)
         else:
             await self._way_in.ask(scope, receive, send)
 
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        who = self._who(scope)
+        if who is None:
+            await send(CLOSE)
+        else:
+            socket = _WatchedSocket(lambda: self._who(scope) is not None, receive, send)
+            await self._app({**scope, WHO: who}, socket.receive, socket.send)
+
+    def _who(self, scope: Scope) -> str | None:
+        return self._sessions.who(cookie_of(scope, self._way_in.cookie))
+
+
+class _WatchedSocket:
+    """A web socket that ends with its session: a page that nobody closes would show figures for weeks. Looked at
+    with each message of the browser's, of which Engine.IO wants one every few seconds, or it closes by itself."""
+
+    def __init__(self, signed_in: Callable[[], bool], receive: Receive, send: Send) -> None:
+        self._signed_in, self._receive, self._send = signed_in, receive, send
+        self._is_over = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] != "websocket.receive" or self._signed_in():
+            return message
+        self._is_over = True
+        await self._send(CLOSE)
+        return {"type": "websocket.disconnect", "code": NOT_SIGNED_IN}
+
+    async def send(self, message: Message) -> None:
+        if not self._is_over:
+            await self._send(message)
+
 
 def cookie_of(scope: Scope, name: str) -> str:
-    """The value of a cookie that a request brings; empty when it brings none, or none that can be read."""
-    said = dict(scope["headers"]).get(b"cookie", b"").decode("latin-1")
-    try:
-        morsel = SimpleCookie(said).get(name)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""
+    """The value of a cookie that a request brings; empty when it brings none. Read as browsers write them: what
+    other programs of this host or domain put beside ours may have any form."""
+    headers = [value.decode("latin-1") for key, value in scope["headers"] if key == b"cookie"]
+    return cookie_parser("; ".join(headers)).get(name, "")

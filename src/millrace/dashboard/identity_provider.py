@@ -7,33 +7,36 @@ kind, its issuer, its audience, its time, its nonce.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Any, Final
 
 import httpx2
-from authlib.integrations.base_client import MismatchingStateError, OAuthError
+from authlib.integrations.base_client import OAuthError
 from authlib.integrations.starlette_client import OAuth
-from joserfc.errors import JoseError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from millrace import telemetry
+from millrace.dashboard.bounded_answer import bounded
+from millrace.dashboard.provider_metadata import ProviderMistake, believed, way_of_secret
 from millrace.errors import MillraceError, Unavailable
 
 TIMEOUT_S: Final = 10.0
+"""For a connection, and between two parts of an answer."""
+STEP_TIMEOUT_S: Final = 20.0
+"""For all requests of one step of a sign-in: an answer that comes byte by byte outlives the other bound."""
 SCOPE: Final = "openid profile email"
 DISCOVERY: Final = "/.well-known/openid-configuration"
-SIGNED_BY: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Kinds of signature that only the provider can make: not `none`, none with a secret that we hold too."""
-NAMES: Final = ("name", "preferred_username", "email", "sub")
-"""What a person is called on the page: the first of these that the provider says."""
+NAMES: Final = ("name", "preferred_username", "email")
+"""What a person is called on the page: the first of these that the provider says, else the subject."""
 CLOCKS_APART_S: Final = 120
+SAID_CHARACTERS_MAX: Final = 300
+log = telemetry.logger(__name__)
 
 
 class SignInRefused(MillraceError):
     """The provider does not let somebody in, or the sign-in is not one that this browser began."""
-
-
-class ProviderMistake(MillraceError):
-    """What the provider answered cannot be believed."""
 
 
 class IdentityProvider:
@@ -46,8 +49,13 @@ class IdentityProvider:
             "provider",
             client_id=client_id,
             client_secret=client_secret,
-            server_metadata_url=issuer.rstrip("/") + DISCOVERY,
-            client_kwargs={"scope": SCOPE, "code_challenge_method": "S256", "timeout": TIMEOUT_S},
+            client_kwargs={
+                "scope": SCOPE,
+                "code_challenge_method": "S256",
+                "timeout": TIMEOUT_S,
+                "headers": {"Accept-Encoding": "identity"},
+                "event_hooks": {"response": [bounded]},
+            },
         )
 
     async def redirected(self, request: Request, back_url: str) -> Response:
@@ -58,18 +66,12 @@ class IdentityProvider:
 
     async def who(self, request: Request) -> str:
         """Name of the person whom the provider sent back. SignInRefused, ProviderMistake, Unavailable."""
-        issuer = (await self._metadata())["issuer"]
-        options = {
-            "iss": {"essential": True, "value": issuer},
-            "aud": {"essential": True, "value": self._client_id},
-        }
-        token = await self._said(
-            self._client.authorize_access_token(request, claims_options=options, leeway=CLOCKS_APART_S)
-        )
+        await self._check_begun(request)
+        token = await self._token(request, (await self._metadata())["issuer"])
         claims = token.get("userinfo")
         if not claims or not claims.get("sub"):
             raise ProviderMistake("found an answer without an ID token, wanted one that says who it is")
-        return _name(claims) or _name(await self._user_info(token, claims["sub"])) or str(claims["sub"])
+        return _name(claims) or _name(await self._user_info(token, claims["sub"])) or _plain(claims["sub"])
 
     async def leaving_url(self, left_url: str) -> str:
         """Where a person signs out of the provider too; empty where it has no such place."""
@@ -80,45 +82,77 @@ class IdentityProvider:
         )
         return str(found["url"])
 
+    async def _check_begun(self, request: Request) -> None:
+        """Before a word of the request is repeated: a link that somebody made up has no state that we gave."""
+        state = request.query_params.get("state", "")
+        if not await self._client.framework.get_state_data(request.session, state):
+            raise SignInRefused("This sign-in took too long, or was begun in another window.")
+
+    async def _token(self, request: Request, issuer: str) -> dict[str, Any]:
+        """Access token and checked claims; keys that did not fit are asked for again the next time."""
+        options = {
+            "iss": {"essential": True, "value": issuer},
+            "aud": {"essential": True, "value": self._client_id},
+        }
+        exchange = self._client.authorize_access_token(request, claims_options=options, leeway=CLOCKS_APART_S)
+        try:
+            token: dict[str, Any] = await self._said(exchange)
+        except ProviderMistake:
+            self._client.server_metadata.pop("jwks", None)
+            raise
+        return token
+
     async def _metadata(self) -> dict[str, Any]:
-        found: dict[str, Any] = await self._said(self._client.load_server_metadata())
-        said = str(found.get("issuer", ""))
-        if said.rstrip("/") != self._issuer.rstrip("/"):
-            raise ProviderMistake(f"found the issuer {said!r} at its own address, wanted {self._issuer!r}")
-        offered = found.get("id_token_signing_alg_values_supported") or ["RS256"]
-        found["id_token_signing_alg_values_supported"] = [kind for kind in offered if kind in SIGNED_BY]
-        ways = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-        way = "client_secret_basic" if "client_secret_basic" in ways else "client_secret_post"
-        self._client.client_kwargs["token_endpoint_auth_method"] = way
+        known: dict[str, Any] = self._client.server_metadata
+        if not known:
+            known.update(await self._said(self._discovered()))
+        return known
+
+    async def _discovered(self) -> dict[str, Any]:
+        answer = await self._client.get(self._issuer.rstrip("/") + DISCOVERY, withhold_token=True)
+        said = answer.raise_for_status().json()
+        found = believed(said, self._issuer)
+        self._client.client_kwargs["token_endpoint_auth_method"] = way_of_secret(said)
         return found
 
     async def _user_info(self, token: Any, subject: str) -> dict[str, Any]:
-        """Names that the ID token left out. Another person's are not taken (Core 1.0, 5.3.2)."""
+        """Names that the ID token left out. Another person's are not taken (Core 1.0, 5.3.2). Who it is is known
+        already, so a failure here keeps nobody out."""
         if "userinfo_endpoint" not in await self._metadata():
             return {}
-        found: dict[str, Any] = await self._said(self._client.userinfo(token=token))
+        try:
+            found: dict[str, Any] = await self._said(self._client.userinfo(token=token))
+        except MillraceError as error:
+            log.warning("names_not_found", error=str(error))
+            return {}
         return found if found.get("sub") == subject else {}
 
-    async def _said(self, asking: Any) -> Any:
+    async def _said(self, asking: Awaitable[Any]) -> Any:
         """What the provider answers, its failures being ours."""
         try:
-            return await asking
-        except MismatchingStateError:
-            raise SignInRefused("This sign-in took too long, or was begun in another window.") from None
+            async with asyncio.timeout(STEP_TIMEOUT_S):
+                return await asking
+        except MillraceError:
+            raise
         except OAuthError as error:
             raise SignInRefused(
-                f"The identity provider says: {error.description or error.error}"[:300]
+                _plain(f"The identity provider says: {error.description or error.error}")
             ) from None
         except httpx2.HTTPStatusError as error:
-            raise Unavailable(
-                f"{error.request.url.copy_with(query=None)}: {error.response.status_code}"
-            ) from None
-        except httpx2.HTTPError as error:
+            url = error.request.url.copy_with(query=None)
+            raise Unavailable(f"{url}: {error.response.status_code}") from None
+        except (httpx2.HTTPError, TimeoutError) as error:
             raise Unavailable(f"{self._issuer}: {type(error).__name__}") from None
-        except (JoseError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise ProviderMistake(f"{type(error).__name__}: {error}"[:300]) from None
+        except Exception as error:  # an answer can be wrong in more ways than its readers have errors for
+            raise ProviderMistake(_plain(f"{type(error).__name__}: {error}")) from None
 
 
 def _name(claims: dict[str, Any]) -> str:
     """Empty when only the subject is there, which says nothing to a reader."""
-    return next((str(claims[key]) for key in NAMES[:-1] if claims.get(key)), "")
+    said = (_plain(claims[key]) for key in NAMES if isinstance(claims.get(key), str))
+    return next(filter(None, said), "")
+
+
+def _plain(said: str) -> str:
+    """Words of the provider's that a page, a cookie and a line of the log can hold: no controls, no half characters."""
+    return "".join(letter for letter in said if letter.isprintable()).strip()[:SAID_CHARACTERS_MAX]

@@ -19,10 +19,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from millrace import telemetry
-from millrace.dashboard.identity_provider import IdentityProvider, ProviderMistake, SignInRefused
+from millrace.dashboard.identity_provider import IdentityProvider, SignInRefused
 from millrace.dashboard.plain_page import HEADERS, SIGN_IN, told
+from millrace.dashboard.provider_metadata import ProviderMistake
 from millrace.dashboard.session import SESSION_S, Sessions
-from millrace.errors import Unavailable
+from millrace.errors import MillraceError, Unavailable
 
 BACK: Final = f"{SIGN_IN}/back"
 LEAVE: Final = "/sign-out"
@@ -55,11 +56,11 @@ class OidcSignIn:
         self._provider_of, self._sessions, self._secret, self._now_s = provider_of, sessions, secret, now_s
         self._page_url = page_url.rstrip("/")
         self._secure = urlsplit(page_url).scheme == "https"
-        # a cookie of this prefix is taken from this very host alone, and over TLS alone (RFC 6265bis)
-        self.cookie = "__Host-millrace_session" if self._secure else "millrace_session"
+        # a cookie of this prefix is set by this very host alone, over TLS alone, for all its paths (RFC 6265bis)
+        prefix = "__Host-" if self._secure else ""
+        self.cookie, self._waiting_cookie = f"{prefix}millrace_session", f"{prefix}millrace_sign_in"
         self._made: tuple[str, int] = ("", 0)
         self._app = Starlette()
-        self._provider: IdentityProvider | None = None
 
     def takes(self, scope: Scope) -> bool:
         return scope["path"] in PATHS
@@ -72,13 +73,13 @@ class OidcSignIn:
         await self._app(scope, receive, send)
 
     async def ask(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A person is led to the provider; a program is told that it must sign in."""
+        """A person is led to the provider, by way of the address that they will come back to: at another one, such as
+        `localhost`, the cookies would stay behind. A program is told that it must sign in."""
         request = Request(scope)
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             wanted = scope["path"] + (f"?{request.url.query}" if request.url.query else "")
-            response: Response = RedirectResponse(
-                f"{SIGN_IN}?{WANTED}={quote(wanted, safe='')}", 303, HEADERS
-            )
+            url = f"{self._page_url}{SIGN_IN}?{WANTED}={quote(wanted, safe='')}"
+            response: Response = RedirectResponse(url, 303, HEADERS)
         else:
             response = told("Sign in first.", 401, go_on="Sign in", wrong=False)
         await response(scope, receive, send)
@@ -90,9 +91,8 @@ class OidcSignIn:
         waiting = Middleware(
             SessionMiddleware,
             secret_key=f"millrace sign-in {secret}",
-            session_cookie="millrace_sign_in",
+            session_cookie=self._waiting_cookie,
             max_age=WAIT_S,
-            path=SIGN_IN,
             same_site="lax",
             https_only=self._secure,
         )
@@ -112,7 +112,7 @@ class OidcSignIn:
 
     async def _back(self, request: Request, provider: IdentityProvider) -> Response:
         who = await provider.who(request)
-        wanted = _within(request.session.pop(WANTED, "/"))
+        wanted = request.session.get(WANTED, "/")
         request.session.clear()
         log.info("signed_in", who=who)
         response = RedirectResponse(self._page_url + wanted, 303, HEADERS)
@@ -130,7 +130,7 @@ class OidcSignIn:
         """Out of here whatever the provider says, and out of the provider where it can be asked."""
         try:
             url = await provider.leaving_url(self._page_url + LEFT)
-        except (Unavailable, ProviderMistake) as error:
+        except MillraceError as error:
             log.warning("provider_not_left", error=str(error))
             url = ""
         response = RedirectResponse(url or LEFT, 303, HEADERS)
@@ -164,6 +164,7 @@ async def _left(request: Request) -> Response:
 
 
 def _within(path: str) -> str:
-    """A path of ours: `//elsewhere` and its kin lead nowhere but to the page."""
+    """A path of ours: `//elsewhere` and its kin lead nowhere but to the page. ASCII, for it waits in a cookie: six
+    bytes for any other letter would be more than a browser takes."""
     plain = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-    return path if plain and len(path) <= WANTED_CHARACTERS_MAX else "/"
+    return path if plain and path.isascii() and len(path) <= WANTED_CHARACTERS_MAX else "/"

@@ -24,9 +24,20 @@ OWN = "own"
 Claims = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Raw:
+    """An answer as bytes; `pause_s` lies between two of them."""
+
+    body: bytes = b"<!doctype html><title>Down for maintenance</title>"
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    pause_s: float = 0.0
+
+
 @dataclass
 class Provider:
-    """`claims` changes what an ID token says, `metadata` what discovery says; `sign_as` is the token's algorithm."""
+    """`claims` changes what an ID token says, `metadata` what discovery says; `sign_as` is the token's algorithm.
+    `raw` has answers by path that stand above all else."""
 
     claims: Callable[[Claims], Claims] = lambda said: said
     metadata: Claims = field(default_factory=dict)
@@ -35,6 +46,7 @@ class Provider:
     token: Claims = field(default_factory=dict)
     user_info: Claims = field(default_factory=dict)
     down: bool = False
+    raw: dict[str, Raw] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     nonce: str = ""
     challenge: str = ""
@@ -42,8 +54,8 @@ class Provider:
     server: ThreadingHTTPServer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = _Server(("127.0.0.1", 0), _handler(self))
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -132,6 +144,11 @@ def _unsigned(claims: Claims) -> str:
     return ".".join(part.rstrip("=") for part in parts) + "."
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *args: Any) -> None:
+        """Quiet: who had enough of a long answer went."""
+
+
 def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -142,6 +159,9 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, method: str) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            if raw := provider.raw.get(urlsplit(self.path).path):
+                self._answer_raw(raw)
+                return
             status, said = provider.answer(
                 method, urlsplit(self.path).path, body, self.headers.get("Authorization", "")
             )
@@ -149,6 +169,16 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Type", "application/json")
             self.end_headers()
             self.wfile.write(json.dumps(said).encode())
+
+        def _answer_raw(self, raw: Raw) -> None:
+            self.send_response(raw.status)
+            for name, value in ({"Content-Type": "text/html"} | raw.headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            parts = [bytes([byte]) for byte in raw.body] if raw.pause_s else [raw.body]
+            for part in parts:
+                self.wfile.write(part)
+                time.sleep(raw.pause_s)
 
         def log_message(self, *args: Any) -> None:
             """Quiet."""

@@ -75,6 +75,14 @@ def test_a_secret_that_is_not_there_is_said_by_its_address(manager: str) -> None
         read(ARN)
 
 
+def test_a_machine_without_a_region_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    with pytest.raises(Unavailable, match="cannot be read: You must specify a region"):
+        read(ARN)
+
+
 @pytest.mark.requirement("S-11")
 def test_an_exchanged_secret_is_read_and_what_cannot_be_read_stays(
     manager: str, monkeypatch: pytest.MonkeyPatch

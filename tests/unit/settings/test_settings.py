@@ -172,6 +172,8 @@ SIGN_IN = {
         ("MILLRACE_OIDC_ISSUER", "http://login.example.com"),
         ("MILLRACE_OIDC_ISSUER", "https://login.example.com/?tenant=1"),
         ("MILLRACE_OIDC_ISSUER", "http://localhost.example.com"),
+        ("MILLRACE_OIDC_ISSUER", "https://somebody:word@login.example.com"),
+        ("MILLRACE_DASHBOARD_URL", "https://somebody@page.example.com"),
         ("MILLRACE_DASHBOARD_URL", "page.example.com"),
         ("MILLRACE_DASHBOARD_URL", "http://page.example.com:8081"),
     ],
@@ -181,10 +183,19 @@ def test_people_sign_in_over_tls_or_on_this_machine(tmp_path: Path, name: str, v
         load(home(tmp_path, **SIGN_IN | {name: value}))
 
 
-@pytest.mark.parametrize("place", ["http://localhost:9400", "http://127.0.0.1/x", "http://[::1]:8081", "https://a.b/c"])
+@pytest.mark.parametrize("place", ["http://localhost:9400", "http://127.0.0.1/", "http://[::1]:8081", "https://a.b"])
 def test_a_place_of_this_machine_needs_no_tls(tmp_path: Path, place: str) -> None:
     told = load(home(tmp_path, **SIGN_IN | {"MILLRACE_OIDC_ISSUER": place, "MILLRACE_DASHBOARD_URL": place}))
     assert (told.oidc_issuer, told.dashboard_url) == (place, place)
+
+
+def test_an_issuer_may_have_a_path_and_the_page_may_not(tmp_path: Path) -> None:
+    """Its way back and its cookies are at the root: below a path nobody would ever come in."""
+    place = "https://login.example.com/realms/plant"
+    assert load(home(tmp_path, **SIGN_IN | {"MILLRACE_OIDC_ISSUER": place})).oidc_issuer == place
+    for url in ("https://example.com/page", "http://127.0.0.1:8081/page/", "https://example.com//"):
+        with pytest.raises(SettingError, match="without a path"):
+            load(home(tmp_path, **SIGN_IN | {"MILLRACE_DASHBOARD_URL": url}))
 
 
 @pytest.mark.parametrize("missing", ["MILLRACE_OIDC_CLIENT_ID", "MILLRACE_OIDC_CLIENT_SECRET"])
