@@ -94,7 +94,7 @@ def _of_extra(extras: dict[str, list[str]], name: str) -> set[str]:
 
 ON_AWS = {
     ROOT / "src/millrace/schema/__main__.py": "image-api",  # the migration's task
-    ROOT / "src/millrace/dashboard/client_secret.py": "image-dashboard",
+    ROOT / "src/millrace/dashboard/sign_in/client_secret.py": "image-dashboard",
 }
 """What asks AWS, and the lock of the image that it runs in."""
 

@@ -12,12 +12,12 @@ from nicegui import app, ui
 from starlette.requests import Request
 
 from millrace import telemetry
-from millrace.dashboard.client_secret import ClientSecret, reader_of
 from millrace.dashboard.feed import Feed
-from millrace.dashboard.gate import WHO, Gate, WayIn
 from millrace.dashboard.page import LivePage
-from millrace.dashboard.session import Sessions
-from millrace.dashboard.token_sign_in import TokenSignIn
+from millrace.dashboard.sign_in.client_secret import ClientSecret, reader_of
+from millrace.dashboard.sign_in.gate import WHO, Gate, WayIn
+from millrace.dashboard.sign_in.session import Sessions
+from millrace.dashboard.sign_in.token import TokenSignIn
 from millrace.errors import MillraceError
 from millrace.names import SERVICE_DASHBOARD
 from millrace.settings import Settings, load
@@ -41,8 +41,8 @@ def way_in_of(settings: Settings) -> tuple[WayIn, Sessions, ClientSecret | None]
     if not settings.oidc_issuer:
         sessions = Sessions(lambda: settings.api_token, time.time)
         return TokenSignIn(settings.api_token, sessions), sessions, None
-    from millrace.dashboard.identity_provider import IdentityProvider
-    from millrace.dashboard.oidc_sign_in import OidcSignIn
+    from millrace.dashboard.sign_in.identity_provider import IdentityProvider
+    from millrace.dashboard.sign_in.oidc import OidcSignIn
 
     secret = ClientSecret(reader_of(settings))
     sessions = Sessions(secret.value, time.time)

@@ -14,8 +14,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from millrace.dashboard import client_secret
-from millrace.dashboard.client_secret import ClientSecret, reader_of
+from millrace.dashboard.sign_in import client_secret
+from millrace.dashboard.sign_in.client_secret import ClientSecret, reader_of
 from millrace.errors import SettingError, Unavailable
 from millrace.settings import load
 

@@ -11,9 +11,9 @@ import pytest
 from itsdangerous import TimestampSigner
 from structlog.testing import capture_logs
 
-from millrace.dashboard.gate import WHO
-from millrace.dashboard.oidc_sign_in import WAIT_S
-from millrace.dashboard.session import SESSION_S, Sessions
+from millrace.dashboard.sign_in.gate import WHO
+from millrace.dashboard.sign_in.oidc import WAIT_S
+from millrace.dashboard.sign_in.session import SESSION_S, Sessions
 from tests.contract.sign_in.provider import CLIENT_SECRET, CODE
 from tests.contract.sign_in.visited_page import COOKIE, HTML, PAGE, WAITING, Page, shown
 

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx2
 import pytest
 
-from millrace.dashboard.oidc_sign_in import PROVIDER_KEPT_S
-from millrace.dashboard.session import SESSION_S
+from millrace.dashboard.sign_in.oidc import PROVIDER_KEPT_S
+from millrace.dashboard.sign_in.session import SESSION_S
 from tests.contract.sign_in.provider import CLIENT_ID, CLIENT_SECRET, OWN, other_key, shared_secret
 from tests.contract.sign_in.visited_page import COOKIE, PAGE, WAITING, Page, refused, shown
 
@@ -60,7 +60,10 @@ def test_a_person_without_a_session_sees_nothing_of_the_page(page: Page) -> None
     async def story() -> None:
         for path in ("/", "/_nicegui/anything.js", "/sign-in/other", "/sign-in/back/"):
             answer = await page.browser.get(path)
-            assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, f"{PAGE}/sign-in")
+            assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (
+                303,
+                f"{PAGE}/sign-in",
+            )
             assert (await page.browser.get(path, headers={"Accept": "*/*"})).status_code == 401
             assert (await page.browser.post(path)).status_code == 401
         assert (await page.browser.get("/?token=anything")).status_code == 303
@@ -189,7 +192,11 @@ def test_the_words_of_a_refusal_have_an_end(page: Page) -> None:
         brought = await page.begun()
         words = {"error": "x", "error_description": "word " * 1_000, "state": brought["state"]}
         answer = await page.come_back(words)
-        assert (answer.status_code, "word " * 20 in answer.text, "word " * 70 in answer.text) == (403, True, False)
+        assert (answer.status_code, "word " * 20 in answer.text, "word " * 70 in answer.text) == (
+            403,
+            True,
+            False,
+        )
 
     asyncio.run(story())
 

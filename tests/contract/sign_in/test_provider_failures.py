@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from millrace.dashboard import identity_provider
-from millrace.dashboard.bounded_answer import ANSWER_BYTES_MAX
+from millrace.dashboard.sign_in import identity_provider
+from millrace.dashboard.sign_in.bounded_answer import ANSWER_BYTES_MAX
 from tests.contract.sign_in.provider import CLIENT_SECRET, CODE, Raw
 from tests.contract.sign_in.visited_page import COOKIE, PAGE, Page, shown
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from millrace.dashboard.provider_metadata import SIGNED_BY, ProviderMistake, believed
+from millrace.dashboard.sign_in.provider_metadata import SIGNED_BY, ProviderMistake, believed
 
 pytestmark = pytest.mark.requirement("S-18")
 ISSUER = "https://login.example.com"

@@ -10,9 +10,9 @@ import httpx2
 import pytest
 from starlette.responses import PlainTextResponse
 
-from millrace.dashboard.gate import Gate
-from millrace.dashboard.session import SESSION_S, Sessions
-from millrace.dashboard.token_sign_in import TokenSignIn
+from millrace.dashboard.sign_in.gate import Gate
+from millrace.dashboard.sign_in.session import SESSION_S, Sessions
+from millrace.dashboard.sign_in.token import TokenSignIn
 
 TOKEN = "the-token-of-the-api"
 pytestmark = pytest.mark.requirement("S-18")

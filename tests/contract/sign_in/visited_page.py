@@ -10,10 +10,10 @@ import httpx2
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from millrace.dashboard.gate import WHO, Gate
-from millrace.dashboard.identity_provider import IdentityProvider
-from millrace.dashboard.oidc_sign_in import OidcSignIn
-from millrace.dashboard.session import Sessions
+from millrace.dashboard.sign_in.gate import WHO, Gate
+from millrace.dashboard.sign_in.identity_provider import IdentityProvider
+from millrace.dashboard.sign_in.oidc import OidcSignIn
+from millrace.dashboard.sign_in.session import Sessions
 from tests.contract.sign_in.provider import CLIENT_ID, CLIENT_SECRET, Provider
 
 PAGE = "https://page.example.com"

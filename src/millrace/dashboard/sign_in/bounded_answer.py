@@ -7,7 +7,7 @@ from typing import Final
 
 import httpx2
 
-from millrace.dashboard.provider_metadata import ProviderMistake
+from millrace.dashboard.sign_in.provider_metadata import ProviderMistake
 
 ANSWER_BYTES_MAX: Final = 256 * 1024
 """As it comes over the wire; what big providers say of themselves, or their keys, is a tenth of it."""

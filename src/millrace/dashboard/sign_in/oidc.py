@@ -19,10 +19,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from millrace import telemetry
-from millrace.dashboard.identity_provider import IdentityProvider, SignInRefused
-from millrace.dashboard.plain_page import HEADERS, SIGN_IN, told
-from millrace.dashboard.provider_metadata import ProviderMistake
-from millrace.dashboard.session import SESSION_S, Sessions
+from millrace.dashboard.sign_in.identity_provider import IdentityProvider, SignInRefused
+from millrace.dashboard.sign_in.plain_page import HEADERS, SIGN_IN, told
+from millrace.dashboard.sign_in.provider_metadata import ProviderMistake
+from millrace.dashboard.sign_in.session import SESSION_S, Sessions
 from millrace.errors import MillraceError, Unavailable
 
 BACK: Final = f"{SIGN_IN}/back"

@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
-from millrace.dashboard.plain_page import HEADERS, plain_page
-from millrace.dashboard.session import SESSION_S, Sessions
+from millrace.dashboard.sign_in.plain_page import HEADERS, plain_page
+from millrace.dashboard.sign_in.session import SESSION_S, Sessions
 
 FORM = """<form method="get" action="/">{wrong}
 <p>The token was printed when the platform started; it is also in the file <code>token</code> of the data folder.</p>

@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from millrace import telemetry
-from millrace.dashboard.bounded_answer import bounded
-from millrace.dashboard.provider_metadata import ProviderMistake, believed, way_of_secret
+from millrace.dashboard.sign_in.bounded_answer import bounded
+from millrace.dashboard.sign_in.provider_metadata import ProviderMistake, believed, way_of_secret
 from millrace.errors import MillraceError, Unavailable
 
 TIMEOUT_S: Final = 10.0

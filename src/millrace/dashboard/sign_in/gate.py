@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from millrace.dashboard.session import Sessions
+from millrace.dashboard.sign_in.session import Sessions
 
 OPEN_PATHS = frozenset({"/health"})
 WHO: Final = "millrace.who"
