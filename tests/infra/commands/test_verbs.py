@@ -104,6 +104,8 @@ def test_a_missing_program_is_named_with_the_version_that_is_wanted(
         "shutil.which",
         lambda name, *rest, **named: None if name == missing else found(name, *rest, **named) or "x",
     )
+    if missing == "terraform":
+        monkeypatch.setattr("millrace_infra.workspace.need_node", lambda: None)
     for name, value in IMAGES.items():
         monkeypatch.setenv(name, value)
     assert f"{missing}: found 'nothing of that name on PATH'" in sentence(monkeypatch, capsys, verb)
@@ -122,6 +124,31 @@ def test_without_node_on_the_path_no_verb_ends_in_a_traceback(verb: str, tmp_pat
     assert done.stderr.startswith("millrace_infra: node: found 'nothing of that name on PATH'")
     assert done.stderr.count("\n") == 1
     assert sorted(path.name for path in Path().iterdir()) == ["empty", "environments"]
+
+
+@pytest.mark.parametrize(
+    ("program", "found"),
+    [
+        ("echo v18.20.4", "found 'v18.20.4', wanted Node.js 20 or later"),
+        ("echo v9.0.0", "found 'v9.0.0', wanted Node.js 20 or later"),
+        ("exit 1", "found 'no answer to which version it is'"),
+        ("echo nothing", "found 'no answer to which version it is'"),
+    ],
+)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_node_that_is_too_old_or_broken_is_refused_before_the_cdk_starts_it(
+    verb: str, program: str, found: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    """The CDK reads what it says as JSON: a traceback of forty lines."""
+    node = tmp_path_factory.mktemp("bin") / "node"
+    node.write_text(f"#!/bin/sh\n{program}\n")
+    node.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{node.parent}{os.pathsep}{os.environ['PATH']}")
+    for name, value in IMAGES.items():
+        monkeypatch.setenv(name, value)
+    said = sentence(monkeypatch, capsys, verb)
+    assert said.startswith(f"millrace_infra: {node}: {found}")
 
 
 def test_a_region_that_is_not_the_environments_is_refused(
