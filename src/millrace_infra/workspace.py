@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, SettingError
 from millrace.names import PROJECT
 from millrace_infra.engine import need_node
 from millrace_infra.settings import Environment
@@ -43,7 +43,11 @@ class Workspace:
         need_node()
         from millrace_infra.app import build  # loads the CDK, which starts Node
 
-        self.folder.mkdir(parents=True, exist_ok=True)  # the CDK makes one folder, not those above it
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)  # the CDK makes one folder, not those above it
+        except OSError as error:
+            want = "a folder to write the program to"
+            raise SettingError(str(self.folder), got=error.strerror, want=want) from None
         # what a former program wrote goes, what Terraform downloaded and a local state stay
         for file in self.folder.glob("stacks/*/cdk.tf.json"):
             file.unlink()

@@ -135,12 +135,12 @@ def test_without_node_on_the_path_no_verb_ends_in_a_traceback(verb: str, tmp_pat
         ("echo nothing", "found 'no answer to which version it is'"),
     ],
 )
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "preflight"])
 def test_a_node_that_is_too_old_or_broken_is_refused_before_the_cdk_starts_it(
     verb: str, program: str, found: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:  # fmt: skip
-    """The CDK reads what it says as JSON: a traceback of forty lines."""
+    """The CDK reads what it says as JSON: a traceback of forty lines. Preflight synthesizes nothing."""
     node = tmp_path_factory.mktemp("bin") / "node"
     node.write_text(f"#!/bin/sh\n{program}\n")
     node.chmod(0o755)
@@ -188,6 +188,22 @@ def test_an_environment_of_records_is_guarded(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody to ask
     assert said in sentence(monkeypatch, capsys, "destroy", "--env", "us-east-1", "--suffix", "x", *arguments)
+
+
+@pytest.mark.parametrize("verb", ["synth", "plan", "outputs"])
+def test_a_folder_that_cannot_be_made_is_named(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if shutil.which("node") is None or shutil.which("terraform") is None:
+        pytest.skip("needs Node.js and Terraform, and one of them was not found")
+    monkeypatch.setattr("millrace_infra.preflight.require", lambda *_: None)
+    for name, value in IMAGES.items():
+        monkeypatch.setenv(name, value)
+    Path("cdktf.out").write_text("")
+    assert run(monkeypatch, verb) == 2
+    assert capsys.readouterr().err == (
+        "millrace_infra: cdktf.out/dev-dev: found 'Not a directory', wanted a folder to write the program to\n"
+    )
 
 
 @pytest.mark.requirement("S-01")
