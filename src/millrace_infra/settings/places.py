@@ -41,7 +41,8 @@ class NetworkSettings(Section):
     cidr: Cidr
     """The VPC, /16 to /20; no network of yours that is to reach it."""
     egress: Literal["nat_per_zone", "nat", "endpoints"] = "nat_per_zone"
-    """What carries calls to AWS: a NAT gateway in each zone, one for all, or interface end points alone."""
+    """What carries calls to AWS: a NAT gateway in each zone, one for all, or interface end points alone, through which
+    nobody signs in to the dashboard: its identity provider is out of reach."""
     allowed_networks: tuple[Cidr, ...] = ()
     """Networks (VPN, offices over a transit gateway) that may open the dashboard."""
     transit_gateway_id: Annotated[str, shaped(r"(tgw-[0-9a-f]{8,17})?", "tgw-… as AWS calls it, or nothing")] = ""
