@@ -114,6 +114,7 @@ def test_every_party_has_a_group_and_the_vpcs_default_group_lets_nothing_through
     assert groups == set(parties_of(egress))
     (default,) = platform.of("aws_default_security_group")
     assert default.body.keys().isdisjoint({"ingress", "egress"})
+    assert [platform.follow(default["vpc_id"])] == platform.of("aws_vpc")
 
 
 def test_a_rules_description_has_only_letters_that_aws_takes(platform: Program) -> None:
@@ -179,6 +180,7 @@ def test_the_flow_log_keeps_all_traffic_in_our_log_group(platform: Program) -> N
     (log,) = platform.of("aws_flow_log")
     group = platform.follow(log["log_destination"])
     assert log["traffic_type"] == "ALL"
+    assert [platform.follow(log["vpc_id"])] == platform.of("aws_vpc")
     assert group is not None
     assert group["name"] == f"/millrace/flow-{SUFFIX}"
     role = platform.follow(log["iam_role_arn"])
@@ -191,6 +193,26 @@ def test_the_flow_log_keeps_all_traffic_in_our_log_group(platform: Program) -> N
 def actions_and_resources(policy: Resource) -> list[str]:
     statements = json.loads(policy["policy"])["Statement"]
     return [value for one in statements for value in (*one["Action"], *one["Resource"])]
+
+
+@pytest.mark.requirement("S-14")
+@pytest.mark.requirement("S-02")
+def test_what_carries_people_reaches_every_zone_and_every_allowed_network_has_its_way_back(platform: Program) -> None:
+    """An attachment carries a zone's traffic only if it has a subnet there."""
+    environment = environment_of(platform)
+    network = environment.settings.network
+    attachments = platform.of("aws_ec2_transit_gateway_vpc_attachment")
+    assert len(attachments) == bool(network.transit_gateway_id)
+    for one in attachments:
+        assert one["transit_gateway_id"] == network.transit_gateway_id
+        assert [platform.follow(one["vpc_id"])] == platform.of("aws_vpc")
+        subnets = [platform.follow(id_) for id_ in one["subnet_ids"]]
+        zones = [found["availability_zone_id"] for found in subnets if found and found["tags"]["tier"] == "private"]
+        assert sorted(zones) == sorted(environment.settings.zone_ids)
+        back = [route for route in platform.of("aws_route") if route.get("transit_gateway_id")]
+        assert len(back) == len(zones) * len(network.allowed_networks)
+        assert {route["destination_cidr_block"] for route in back} == set(network.allowed_networks)
+        assert all(one.address in route["depends_on"] for route in back), "AWS refuses a way to what is not attached"
 
 
 @pytest.mark.requirement("S-03")

@@ -13,7 +13,7 @@ from millrace_infra.settings.sizes import TaskSize
 from tests.infra.breaking import NOTICED, Change, broken, put
 from tests.infra.conftest import FOLDER, SUFFIX
 from tests.infra.program import Program
-from tests.infra.services.parts import LISTENING, LONG_RUNNING, containers, service
+from tests.infra.services.parts import LISTENING, LONG_RUNNING, TASKS, containers, definition, service
 
 DIMENSION = ("ecs", "ecs:service:DesiredCount")
 PORTS = {"api": 8443, "dashboard": 8444}
@@ -87,7 +87,22 @@ def test_a_policy_of_scaling_is_its_target_s(platform: Program, name: str) -> No
         assert f"{'step' if name == 'worker' else 'target_tracking'}_scaling_policy_configuration" in one.body
 
 
+@pytest.mark.requirement("S-13")
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_runs_as_its_own_roles_and_mounts_the_one_file_system(platform: Program, task: str) -> None:
+    """What a role may do is proven elsewhere; here it is that task's, and no neighbour's."""
+    found = definition(platform, task)
+    for key, role in (("task_role_arn", "task-role"), ("execution_role_arn", "execution-role")):
+        assert platform.follow(found[key]) == platform.at(f"{task}/task/{role}/role")
+    for volume in found["volume"]:
+        for mounted in [volume["efs_volume_configuration"]] if "efs_volume_configuration" in volume else []:
+            assert platform.follow(mounted["file_system_id"]) == platform.at("shared-storage/system")
+            point = platform.follow(mounted["authorization_config"]["access_point_id"])
+            assert point == platform.at(f"shared-storage/point-{task}")
+
+
 NETWORK = "network_configuration"
+ROLES = test_a_task_runs_as_its_own_roles_and_mounts_the_one_file_system
 BROKEN: list[tuple[str, Change, Any, str]] = [
     ("api/service", put(f"{NETWORK}.security_groups", []), test_a_service_stands_in_the_private_subnet_of_every_zone_behind_its_own_group, "api"),
     ("worker/service", lambda body: body[NETWORK]["subnets"].pop(), test_a_service_stands_in_the_private_subnet_of_every_zone_behind_its_own_group, "worker"),
@@ -98,6 +113,10 @@ BROKEN: list[tuple[str, Change, Any, str]] = [
     ("api-scaling/target", put("resource_id", "service/millrace-cluster-t1/millrace-worker-t1"), test_scaling_moves_the_service_that_it_is_of_between_the_declared_counts, "api"),
     ("api-scaling/target", put("max_capacity", 12), test_scaling_moves_the_service_that_it_is_of_between_the_declared_counts, "api"),
     ("dashboard-scaling/policy", put("resource_id", "service/a/b"), test_a_policy_of_scaling_is_its_target_s, "dashboard"),
+    ("api/task/definition", put("task_role_arn", "${aws_iam_role.worker_task_task-role_1.arn}"), ROLES, "api"),
+    ("migrate/task/definition", put("execution_role_arn", "arn:aws:iam::123456789012:role/other"), ROLES, "migrate"),
+    ("worker/task/definition", put("volume.1.efs_volume_configuration.file_system_id", "fs-other"), ROLES, "worker"),
+    ("worker/task/definition", put("volume.1.efs_volume_configuration.authorization_config.access_point_id", "fsap-other"), ROLES, "worker"),
     ("worker-scaling/down", put("policy_type", "TargetTrackingScaling"), test_a_policy_of_scaling_is_its_target_s, "worker"),
 ]  # fmt: skip
 
