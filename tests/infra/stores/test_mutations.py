@@ -69,6 +69,8 @@ BROKEN: list[tuple[str, Change, Callable[..., None], tuple[Any, ...]]] = [
     ("archive/copy/life-cycle", put("rule.1.expiration.0.days", 2556), a.test_no_critical_file_is_deleted_before_seven_years, ("quarantine/",)),
     ("archive/files/lock", put("rule.default_retention.days", 365), a.test_a_critical_file_that_was_overwritten_is_kept_as_long_or_locked, ("critical/",)),
     (LIFE, put("rule.0.expiration.0.days", 2557), a.test_critical_days_lengthen_and_never_shorten, ()),
+    ("archive/copy/lock", put("rule.default_retention.days", 2557), a.test_critical_days_lengthen_the_lock_of_both_copies_too, ()),
+    ("backup/aurora-plan", put("rule.0.lifecycle.delete_after", 2557), b.test_who_keeps_critical_readings_for_longer_keeps_the_monthly_copies_for_as_long, ()),
     (LIFE, put("rule.0.transition.1.storage_class", "GLACIER"), a.test_history_is_never_in_a_tier_that_answers_after_hours, ()),
     ("archive/files/bucket", put("object_lock_enabled", False), a.test_records_are_locked_and_everything_else_is_free_to_go, ()),
     ("archive/files/bucket", put("force_destroy", False), a.test_records_are_locked_and_everything_else_is_free_to_go, ()),
