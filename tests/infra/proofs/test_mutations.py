@@ -48,6 +48,7 @@ BROKEN: list[tuple[str, str, Change, Callable[..., None]]] = [
     ("platform", "stream/stream", put("name", "millrace-stream"), n.test_every_name_ends_in_the_suffix),
     ("platform", "stream/stream", put("name", "other-stream-t1"), n.test_every_name_ends_in_the_suffix),
     ("platform", "worker/task/definition", put("family", "millrace-worker"), n.test_every_name_ends_in_the_suffix),
+    ("platform", "archive/copy/bucket", put("bucket", "millrace-archive-twin-of-it-123456789012-us-east-1-t1"), n.test_every_name_fits_in_the_region_of_the_longest_name_under_the_longest_suffix),
     ("platform", "gateway/domain", put("domain_name", "api.us.millrace.example.com"), n.test_every_name_ends_in_the_suffix),
     ("platform", "entry/zone", put("name", "internal.us.millrace.example.com"), n.test_every_name_ends_in_the_suffix),
     ("platform", WHOLE, also("aws_sqs_queue", {"queue_alias": "x"}), n.test_no_attribute_that_reads_like_a_name_is_unknown),
