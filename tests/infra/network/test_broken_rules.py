@@ -41,6 +41,15 @@ def let_through(program: Program) -> None:
         ({"aws_subnet": {"cidr_block": "10.10.0.0/20"}}, network.test_subnets_share_no_address_and_a_tier_is_one_block),
         ({"aws_route": {"nat_gateway_id": "${aws_nat_gateway.network_egress_nat-use1-az1_0C81B2B1.id}"}},
          network.test_a_zone_uses_its_own_nat_gateway_where_each_has_one),
+        *(({kind: change}, network.test_a_nat_gateway_stands_in_its_zones_public_subnet_with_an_address_of_its_own)
+          for kind, change in (
+              ("aws_nat_gateway", {"subnet_id": "${aws_subnet.network_public_subnet-use1-az1_0.id}"}),
+              ("aws_nat_gateway", {"allocation_id": "eipalloc-1"}),
+              ("aws_nat_gateway", {"depends_on": []}),
+              ("aws_subnet", {"availability_zone_id": "use1-az1"}),
+              ("aws_eip", {"domain": "standard"}),
+              ("aws_internet_gateway", {"vpc_id": "vpc-other"}),
+          )),
         ({"aws_vpc_endpoint": {"subnet_ids": ["${aws_subnet.network_isolated_subnet-use1-az1_F5C04558.id}"]}},
          network.test_what_has_a_partys_security_group_stands_in_the_partys_tier),
         ({"aws_default_security_group": {"ingress": [{"protocol": "-1"}]}},

@@ -69,6 +69,24 @@ def test_a_zone_uses_its_own_nat_gateway_where_each_has_one(platform: Program) -
 
 
 @pytest.mark.requirement("S-14")
+def test_a_nat_gateway_stands_in_its_zones_public_subnet_with_an_address_of_its_own(platform: Program) -> None:
+    """In another zone's, the loss of one zone would take the way out of two."""
+    addresses = set()
+    for nat in platform.of("aws_nat_gateway"):
+        subnet, address = platform.follow(nat["subnet_id"]), platform.follow(nat["allocation_id"])
+        assert subnet is not None
+        assert address is not None
+        zone = nat.path.partition("nat-")[2]
+        assert (subnet["availability_zone_id"], subnet["tags"]["tier"]) == (zone, "public")
+        assert (address.type, address["domain"], address.path.partition("address-")[2]) == ("aws_eip", "vpc", zone)
+        addresses.add(address.id)
+        outwards = [f"aws_route.{one.id}" for one in platform.of("aws_route") if one.get("gateway_id")]
+        assert set(outwards) <= set(nat["depends_on"]), "AWS refuses one in a VPC without a way to the internet"
+    assert len(addresses) == len(platform.of("aws_eip"))
+    assert [platform.follow(one["vpc_id"]) for one in platform.of("aws_internet_gateway")] == platform.of("aws_vpc")
+
+
+@pytest.mark.requirement("S-14")
 def test_what_has_a_partys_security_group_stands_in_the_partys_tier(platform: Program) -> None:
     for resource in platform:
         for block in blocks_of(resource.body):
