@@ -20,6 +20,8 @@ _WORDS: Final = {
     "string_type": "a text",
     "string_too_long": "at most {max_length} characters",
     "string_too_short": "at least {min_length} characters",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
     "missing": "a value",
     "enum": "{expected}",
     "literal_error": "{expected}",

@@ -13,7 +13,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import shutil
+import subprocess
 import sys
 from types import ModuleType
 from typing import Final
@@ -28,10 +30,31 @@ _TARGETS: Final = '{"targetVersions": {"terraform": ">=1.11.0"}}'
 """CDKTN refuses write-only arguments unless the program says that it runs on nothing older than 1.11."""
 
 
+NODE_MIN: Final = 20
+"""The release that the CDK is tested with; on one that is much older it ends in a traceback of its own."""
+_NODE_WANTED: Final = f"Node.js {NODE_MIN} or later, for the CDK"
+
+
 def need_node() -> None:
-    """SettingError where there is none: importing the CDK starts it."""
-    if shutil.which("node") is None:
-        raise SettingError("node", got="nothing of that name on PATH", want="Node.js 20 or later, for the CDK")
+    """SettingError where there is none, or one too old: importing the CDK starts it."""
+    program = shutil.which("node")
+    if program is None:
+        raise SettingError("node", got="nothing of that name on PATH", want=_NODE_WANTED)
+    said = _version_of(program)
+    version = re.match(r"v(\d+)\.", said)
+    if version is None:
+        raise SettingError(program, got="no answer to which version it is", want=_NODE_WANTED)
+    if int(version[1]) < NODE_MIN:
+        raise SettingError(program, got=said, want=_NODE_WANTED)
+
+
+def _version_of(program: str) -> str:
+    """`v20.20.2`, or nothing."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def load() -> None:

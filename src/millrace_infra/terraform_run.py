@@ -143,11 +143,11 @@ def need_terraform(environ: Mapping[str, str] = os.environ) -> None:
     """SettingError where there is none, or one too old: it would find out after the registry is made."""
     program = terraform(environ)
     command = [program, "version", "-json"]
-    done = subprocess.run(command, env={**environ, **_ALWAYS}, capture_output=True, text=True, check=False)
     try:
+        done = subprocess.run(command, env={**environ, **_ALWAYS}, capture_output=True, text=True, check=False)
         version = str(json.loads(done.stdout)["terraform_version"])
         is_old = _numbers(version) < _numbers(VERSION_MIN)
-    except (ValueError, KeyError):
+    except (OSError, ValueError, KeyError):
         raise SettingError(program, got="no answer to which version it is", want=_WANTED) from None
     if is_old:
         raise SettingError(program, got=version, want=_WANTED)

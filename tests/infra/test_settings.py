@@ -69,9 +69,54 @@ def test_a_bad_suffix_is_refused_with_what_is_wanted(suffix: str, wanted: str) -
         ("zone_ids", ["euc1-az1", "euc1-az1"], "each zone once"),
         ("zone_ids", ["euc1-az1", "eu-central-1b"], "zone_ids: found 'eu-central-1b'"),
         ("zone_ids", ["use1-az1", "use1-az2"], "zones of eu-central-1, such as euc1-az1"),
+        ("zone_ids", ["euc1-az1", "euc1-az2", "euc1-az3", "euc1-az4"], "a list of at most 3"),
+        ("owner", "Team <x>", "owner: found 'Team <x>', wanted 1 to 256 letters"),
+        ("owner", " ", "it is a tag"),
+        ("cost_centre", "x" * 257, "it is a tag"),
+        ("critical_days", 36_501, "at most 36500"),
+        ("standard_days", 30, "at least 31"),
+        ("standard_days", 36_501, "at most 36500"),
+        (
+            "load",
+            {"events_per_s": 500, "event_bytes": 2_000, "events_per_record": 525},
+            "load.events_per_record: found 525, wanted 524 at most",
+        ),
+        (
+            "worker",
+            {"cpu": 512, "memory_mib": 1024, "count_min": 2, "count_max": 2},
+            "worker.count_min: found 2, wanted 1 at most, as stream.shards says",
+        ),
+        ("network__cidr", "127.0.0.0/16", "where AWS makes no VPC"),
+        ("network__cidr", "224.0.0.0/20", "where AWS makes no VPC"),
+        ("network__allowed_networks", ["10.9.0.0/16"] * 2, "found '10.9.0.0/16', wanted each network once"),
+        ("alarm_recipients", ["a@example.com"] * 2, "found 'a@example.com', wanted each address once"),
+        ("edge__oidc__issuer", "https://login.example.com?realm=1", r"without \? or #"),
+        ("edge__oidc__issuer", "https:///realm", "and a host"),
+        ("edge__oidc__client_id", "", "the client's id at your identity provider"),
+        ("edge__certificate_arn", "arn:aws:acm:eu-central-1:123456789012:certificate/", "this region and account"),
+        ("edge__domain", "internal-a.dev.millrace.example.com", "another than domain: each leads to a door"),
+        ("secrets", {"api_keys": ""}, "secrets.api_keys: found '', wanted a secret's name"),
+        ("secrets", {"api_keys": "millrace/{sufix}/keys"}, "{suffix} where the suffix goes"),
+        (
+            "secrets",
+            {"api_keys": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:x-AbCdEf"},
+            "a secret's name, no ARN",
+        ),
+        (
+            "secrets",
+            {"database_user": "millrace/a/database-master"},
+            "secrets.database_user: found 'millrace/a/database-master', wanted another than database_master",
+        ),
+        ("state", {"bucket": "My.Bucket"}, "state.bucket: found 'My.Bucket', wanted a bucket's name"),
+        ("ci", {"plan_environments": []}, "ci.plan_environments: found .*, wanted a list of at least 1"),
+        (
+            "ci",
+            {"deploy_environments": ["deploy", "plan"]},
+            "ci.deploy_environments: found 'plan', wanted environments that are not in plan_environments",
+        ),
         ("account_id", "12", "account_id: found '12', wanted the twelve digits of the account"),
         ("account_id", 123456789012, "account_id: found 123456789012, wanted a string, in quotes"),
-        ("zone_ids", ["euc1-az1"], "at least 2 items"),
+        ("zone_ids", ["euc1-az1"], "zone_ids: found .*, wanted a list of at least 2$"),
         (
             "network__cidr",
             "10.0.0.0/24",
@@ -121,7 +166,7 @@ def test_a_bad_suffix_is_refused_with_what_is_wanted(suffix: str, wanted: str) -
         ("worker__memory_mib", 3000, "not offered by Fargate"),
         ("worker__count_max", 0, "at least 1"),
         ("database__backup_days", 36, "at most 35"),
-        ("alarm_recipients", [], "at least 1 item"),
+        ("alarm_recipients", [], "wanted a list of at least 1$"),
         ("alarm_recipients", ["nobody"], "alarm_recipients.0: found 'nobody', wanted an address of mail"),
         ("alarm_recipients", "a@example.com", "a list, \\[one, another\\]"),
         ("colour", "red", "colour: found 'red', wanted no key of that name; known are region, "),
@@ -134,6 +179,11 @@ def test_a_bad_suffix_is_refused_with_what_is_wanted(suffix: str, wanted: str) -
             "producers",
             {"principals": ["arn:aws:iam::999999999999:role/x"]},
             "producers.principals: found 'arn:aws:iam::999999999999:role/x', wanted roles of this account",
+        ),
+        (
+            "producers",
+            {"principals": ["arn:aws:iam::123456789012:role/*"]},
+            "each by its whole name",
         ),
         ("producers", {"principals": ["*"]}, "producers.principals.0: found '\\*', wanted an ARN"),
         (
@@ -186,6 +236,13 @@ def test_no_two_regions_share_a_prefix() -> None:
 def test_an_on_demand_stream_is_refused_where_a_fresh_one_would_throttle(tmp_path: Path) -> None:
     folder = changed(tmp_path, load__events_per_s=100_000, stream__mode="on_demand")
     with pytest.raises(SettingError, match="wanted provisioned, with 25 shards"):
+        load("dev", "a", folder=folder)
+
+
+def test_an_on_demand_stream_is_refused_for_its_records_where_its_bytes_would_fit(tmp_path: Path) -> None:
+    load_of_many = {"events_per_s": 5_000, "event_bytes": 12, "events_per_record": 1}
+    folder = changed(tmp_path, load=load_of_many, stream__mode="on_demand")
+    with pytest.raises(SettingError, match=r"4000 records/s; the load is 75000 and 6250"):
         load("dev", "a", folder=folder)
 
 

@@ -29,7 +29,7 @@ def bootstrap(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
 
     Safe to repeat. The state starts beside the program and moves into its bucket as soon as that is there.
     """
-    from millrace_infra.preflight import Account, check_credentials
+    from millrace_infra.preflight import Account, NotReady, check_credentials, sentence
     from millrace_infra.session import client_of
     from millrace_infra.workspace import account_workspace
 
@@ -38,7 +38,7 @@ def bootstrap(env: EnvOption = "dev", suffix: SuffixOption = "dev") -> None:
     client = client_of(environment)
     found = check_credentials(Account(environment, client))
     if not found.ok:
-        raise SettingError("credentials", got=found.found, want=found.advice)
+        raise NotReady(sentence(found))
     if ACCOUNT not in place.synthesize():
         raise SettingError(ACCOUNT, got="no such stack in the program", want="the account's own stack")
     with _adopting(place, environment, client):

@@ -104,8 +104,8 @@ FLOWS: Final = (
 def flows_of(egress: Egress) -> tuple[Flow, ...]:
     """The table as that egress lets it be: `aws` resolved, each (source, target, port) once.
 
-    Interface end points alone reach no internet: the dashboard's sign-in (once it has one) and the rotation of API keys
-    do not work there.
+    Interface end points alone reach no internet, so the rows to it fall away: nobody signs in to the dashboard, whose
+    identity provider is out there, and what rotates API keys runs outside of the VPC (`rotation.py`).
     """
     aws = INTERNET if egress == "nat" else ENDPOINTS
     found: dict[tuple[str, str, int], Flow] = {}

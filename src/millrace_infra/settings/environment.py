@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,9 +29,10 @@ from millrace_infra.settings.places import (
     StateSettings,
 )
 from millrace_infra.settings.regions import check_region, check_zones
-from millrace_infra.settings.section import Impossible, Section, shaped
+from millrace_infra.settings.section import Impossible, Section, each_once, shaped
 from millrace_infra.settings.sizes import (
     ON_DEMAND_BYTES_PER_S,
+    ON_DEMAND_RECORDS_PER_S,
     CacheSize,
     DatabaseSize,
     Load,
@@ -41,6 +43,11 @@ from millrace_infra.settings.sizes import (
 FOLDER: Final = Path("environments")
 RETENTION_DAYS_MIN: Final = 2557
 """Seven years, leap days included: the least that a critical reading is kept."""
+RETENTION_DAYS_MAX: Final = 36_500
+"""What an Object Lock and a plan of AWS Backup take. Source: S3 and AWS Backup API references."""
+Tag = Annotated[
+    str, shaped(r"(?=.*\S)[\w .:/=+@-]{1,256}", "1 to 256 letters, digits, spaces and .:/=+@-_: it is a tag")
+]
 
 
 class Settings(Section):
@@ -52,9 +59,9 @@ class Settings(Section):
     """Every verb refuses the credentials of another."""
     zone_ids: Annotated[tuple[str, ...], Field(min_length=2, max_length=3)]
     """Availability zones by id: a zone's name means another place in each account."""
-    owner: Annotated[str, Field(min_length=1)]
+    owner: Tag
     """A tag on everything: whom to ask. The same in all environments of an account and region."""
-    cost_centre: Annotated[str, Field(min_length=1)]
+    cost_centre: Tag
     """A tag on everything: who pays."""
     profile: Literal["ephemeral", "records"] = "ephemeral"
     """`ephemeral`: everything can be destroyed. `records`: Object Lock, and `destroy` is guarded."""
@@ -69,10 +76,10 @@ class Settings(Section):
     dashboard: TaskSize
     database: DatabaseSize
     cache: CacheSize
-    critical_days: int = RETENTION_DAYS_MIN
+    critical_days: Annotated[int, Field(le=RETENTION_DAYS_MAX)] = RETENTION_DAYS_MIN
     """How long the archive keeps critical readings: that is the least, seven years."""
-    standard_days: Annotated[int, Field(ge=30)] = 365
-    """How long the archive keeps the readings of standard tags."""
+    standard_days: Annotated[int, Field(ge=31, le=RETENTION_DAYS_MAX)] = 365
+    """How long the archive keeps the readings of standard tags; after 30 days they are in a colder class of S3."""
     second_archive_copy: bool = False
     """A copy of the archive in a second bucket, for the day on which the first one is gone."""
     log_days: Literal[30, 60, 90, 180, 365, 731, 1096, 1827, 2557] = 365
@@ -100,11 +107,16 @@ class Settings(Section):
             )
         return days
 
+    @field_validator("alarm_recipients")
+    @classmethod
+    def _told_once(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        return each_once(addresses, "address")
+
     @model_validator(mode="after")
     def _in_one_place(self) -> Self:
         check_zones(self.zone_ids, self.region)
         wanted = f"arn:aws:acm:{self.region}:{self.account_id}:certificate/"
-        if not self.edge.certificate_arn.startswith(wanted):
+        if not re.fullmatch(rf"{wanted}[A-Za-z0-9-]+", self.edge.certificate_arn):
             raise Impossible(
                 self.edge.certificate_arn,
                 f"{wanted}…: a certificate of this region and account, no other is taken",
@@ -123,12 +135,25 @@ class Settings(Section):
                 f"of {self.load.headroom}, and a shard takes 1 MB/s and 1,000 records/s",
                 key="stream.shards",
             )
-        if self.stream.mode == "on_demand" and self.load.bytes_per_s > ON_DEMAND_BYTES_PER_S:
+        load = self.load
+        if self.stream.mode == "on_demand" and (
+            load.bytes_per_s > ON_DEMAND_BYTES_PER_S or load.records_per_s > ON_DEMAND_RECORDS_PER_S
+        ):
             raise Impossible(
                 self.stream.mode,
-                f"provisioned, with {wanted} shards: a fresh on-demand stream takes {ON_DEMAND_BYTES_PER_S} B/s "
-                f"and the load is {self.load.bytes_per_s:.0f}",
+                f"provisioned, with {wanted} shards: a fresh on-demand stream takes {ON_DEMAND_BYTES_PER_S} B/s and "
+                f"{ON_DEMAND_RECORDS_PER_S} records/s; the load is {load.bytes_per_s:.0f} and {load.records_per_s:.0f}",
                 key="stream.mode",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _each_worker_has_a_shard(self) -> Self:
+        if self.stream.mode == "provisioned" and self.worker.count_min > self.stream.shards:
+            raise Impossible(
+                self.worker.count_min,
+                f"{self.stream.shards} at most, as stream.shards says: a worker without a shard has nothing to do",
+                key="worker.count_min",
             )
         return self
 
@@ -173,10 +198,23 @@ class Environment:
 def load(name: str, suffix: str, *, folder: Path = FOLDER, region: str = "") -> Environment:
     """The environment of that name; SettingError says which key is wrong. `region` must agree, if given."""
     check_suffix(suffix)
-    settings = _parse(_read(folder, name), f"{folder / name}.yaml")
+    file = f"{folder / name}.yaml"
+    settings = _parse(_read(folder, name), file)
     if region and region != settings.region:
         raise SettingError("AWS_REGION", got=region, want=f"{settings.region}, as {name}.yaml says, or unset")
-    return Environment(name, suffix, settings)
+    environment = Environment(name, suffix, settings)
+    domains = {"domain": environment.edge.domain, "internal_domain": environment.edge.internal_domain}
+    _check_apart(f"{file} edge", domains, "each leads to a door of its own")
+    _check_apart(f"{file} secrets", environment.secrets.names, "a rotation of one would write over the other")
+    return environment
+
+
+def _check_apart(section: str, names: Mapping[str, str], why: str) -> None:
+    """SettingError where two of them are one under this suffix, however each was written."""
+    first: dict[str, str] = {}
+    for key, name in names.items():
+        if first.setdefault(name, key) != key:
+            raise SettingError(f"{section}.{key}", got=name, want=f"another than {first[name]}: {why}")
 
 
 def known(folder: Path = FOLDER) -> list[str]:

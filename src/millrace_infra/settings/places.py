@@ -9,10 +9,12 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from millrace_infra.settings.domains import Domain, of_suffix
-from millrace_infra.settings.section import Impossible, Section, shaped
+from millrace_infra.settings.section import Impossible, Section, each_once, shaped
 
 VPC_PREFIX_MAX: Final = 20
 """Three tiers in three zones take nine subnets; a /20 gives each 251 addresses, and a task takes one."""
+NEVER_A_VPC: Final = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")
+"""This host, itself, its link, groups of hosts: AWS makes no VPC there. Source: EC2 API reference, CreateVpc."""
 
 
 def check_network(text: str) -> str:
@@ -29,14 +31,18 @@ def check_network(text: str) -> str:
 Cidr = Annotated[str, AfterValidator(check_network)]
 Arn = Annotated[str, shaped(r"arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:\d*:.+", "an ARN, arn:aws:…")]
 Email = Annotated[str, shaped(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an address of mail")]
-Https = Annotated[str, shaped(r"https://[^\s]+", "an address that begins with https://")]
+Https = Annotated[
+    str,
+    shaped(r"https://[^\s/?#]+(/[^\s?#]*)?", "an address that begins with https:// and a host, without ? or #"),
+]
 
 
 class NetworkSettings(Section):
     cidr: Cidr
     """The VPC, /16 to /20; no network of yours that is to reach it."""
     egress: Literal["nat_per_zone", "nat", "endpoints"] = "nat_per_zone"
-    """What carries calls to AWS: a NAT gateway in each zone, one for all, or interface end points alone."""
+    """What carries calls to AWS: a NAT gateway in each zone, one for all, or interface end points alone, through which
+    nobody signs in to the dashboard: its identity provider is out of reach."""
     allowed_networks: tuple[Cidr, ...] = ()
     """Networks (VPN, offices over a transit gateway) that may open the dashboard."""
     transit_gateway_id: Annotated[str, shaped(r"(tgw-[0-9a-f]{8,17})?", "tgw-… as AWS calls it, or nothing")] = ""
@@ -48,6 +54,8 @@ class NetworkSettings(Section):
         network = ipaddress.ip_network(cidr)
         if not 16 <= network.prefixlen <= VPC_PREFIX_MAX:
             raise Impossible(cidr, f"a network of /16 to /{VPC_PREFIX_MAX}: nine subnets have to fit")
+        if any(network.overlaps(ipaddress.ip_network(never)) for never in NEVER_A_VPC):
+            raise Impossible(cidr, f"a network outside of {', '.join(NEVER_A_VPC)}, where AWS makes no VPC")
         return cidr
 
     @field_validator("allowed_networks")
@@ -56,7 +64,7 @@ class NetworkSettings(Section):
         for network in networks:
             if ipaddress.ip_network(network).prefixlen == 0:
                 raise Impossible(network, "networks that you know")
-        return networks
+        return each_once(networks, "network")
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
@@ -93,7 +101,7 @@ class ProducerTrust(Section):
     def check_place(self, region: str, account_id: str) -> None:
         """Impossible where one of them is not of this account, or the anchor not of this region."""
         wanted = {
-            "account": rf"arn:aws:iam::{account_id}:role/.+",
+            "account": rf"arn:aws:iam::{account_id}:role/[\w+=,.@/-]+",
             "roles_anywhere": rf"arn:aws:rolesanywhere:{region}:{account_id}:trust-anchor/.+",
         }
         for principal in self.principals:
@@ -102,7 +110,7 @@ class ProducerTrust(Section):
 
 
 _PLACES: Final = {
-    "account": "roles of this account, arn:aws:iam::<account_id>:role/…: another account's would be let in",
+    "account": "roles of this account, arn:aws:iam::<account_id>:role/…, each by its whole name: no other is let in",
     "roles_anywhere": "a trust anchor of this region and account, arn:aws:rolesanywhere:…:trust-anchor/…",
 }
 
@@ -112,7 +120,7 @@ class OidcSettings(Section):
 
     issuer: Https
     """Your identity provider, as it calls itself: `/.well-known/openid-configuration` is below it."""
-    client_id: str
+    client_id: Annotated[str, shaped(r"\S+", "the client's id at your identity provider, without spaces")]
     """Of the dashboard at your identity provider; the secret `dashboard_oidc` holds its other half."""
 
 
@@ -131,48 +139,50 @@ class EdgeSettings(Section):
     """The quota of a usage plan: each API key has it for itself."""
     oidc: OidcSettings
 
-    @model_validator(mode="after")
-    def _two_doors(self) -> Self:
-        if self.domain == self.internal_domain:
-            raise Impossible(
-                self.domain, "another than domain: each leads to a door of its own", key="internal_domain"
-            )
-        return self
-
     def of(self, suffix: str) -> EdgeSettings:
         domains = {name: of_suffix(getattr(self, name), suffix) for name in ("domain", "internal_domain")}
         return self.model_copy(update=domains)
 
 
+SECRET_NAME: Final = r"(\{suffix\}|[A-Za-z0-9/_+=.@-])+"
+"""Source: Secrets Manager API reference, CreateSecret."""
+SecretName = Annotated[
+    str, shaped(SECRET_NAME, "a secret's name, no ARN: letters, digits and /_+=.@-, and {suffix} where the suffix goes")
+]
+
+
 class SecretNames(Section):
     """Names of secrets that exist; `{suffix}` is filled in. None is created, none is read into the state."""
 
-    database_master: str = "millrace/{suffix}/database-master"
+    database_master: SecretName = "millrace/{suffix}/database-master"
     """`username` and `password` of the cluster's master."""
-    database_user: str = "millrace/{suffix}/database-user"
+    database_user: SecretName = "millrace/{suffix}/database-user"
     """Who the services are in PostgreSQL; rotated."""
-    api_signing: str = "millrace/{suffix}/api-signing"
+    api_signing: SecretName = "millrace/{suffix}/api-signing"
     """What the API signs with; rotated."""
-    api_keys: str = "millrace/{suffix}/api-keys"
+    api_keys: SecretName = "millrace/{suffix}/api-keys"
     """What integrators show to the API; rotated."""
-    dashboard_oidc: str = "millrace/{suffix}/dashboard-oidc"
+    dashboard_oidc: SecretName = "millrace/{suffix}/dashboard-oidc"
     """`client_secret` of the dashboard at your identity provider."""
     rotation_days: Annotated[int, Field(ge=1, le=1000)] = 30
     """How often each rotated secret changes."""
 
     def of(self, suffix: str) -> SecretNames:
-        names = {
-            field: value.replace("{suffix}", suffix)
-            for field, value in self.model_dump().items()
-            if isinstance(value, str)
-        }
-        return self.model_copy(update=names)
+        return self.model_copy(update={field: name.replace("{suffix}", suffix) for field, name in self.names.items()})
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Field -> name, of each."""
+        return {field: value for field, value in self.model_dump().items() if isinstance(value, str)}
 
 
 class StateSettings(Section):
     kind: Literal["local", "s3"] = "s3"
     """`local`: a file beside the program, for one person alone."""
-    bucket: str = ""
+    bucket: Annotated[
+        str,
+        shaped(r"([a-z0-9][a-z0-9-]{1,61}[a-z0-9])?", "a bucket's name: 3 to 63 small letters, digits and hyphens"),
+    ] = ""
     """The name under which `make bootstrap` makes it, for this platform alone; empty: one of the account and region."""
 
 
@@ -185,7 +195,14 @@ class CiSettings(Section):
         "https://token.actions.githubusercontent.com"
     )
     """Who signs its tokens."""
-    plan_environments: tuple[str, ...] = ("plan",)
+    plan_environments: Annotated[tuple[str, ...], Field(min_length=1)] = ("plan",)
     """Environments of the CI whose jobs may plan."""
-    deploy_environments: tuple[str, ...] = ("deploy", "ephemeral", "roll-back")
+    deploy_environments: Annotated[tuple[str, ...], Field(min_length=1)] = ("deploy", "ephemeral", "roll-back")
     """Environments of the CI, not of ours: who approves a job there is set there."""
+
+    @model_validator(mode="after")
+    def _plans_or_deploys(self) -> Self:
+        for both in set(self.plan_environments) & set(self.deploy_environments):
+            want = "environments that are not in plan_environments: whose jobs may plan could deploy, too"
+            raise Impossible(both, want, key="deploy_environments")
+        return self

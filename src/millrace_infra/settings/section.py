@@ -28,3 +28,11 @@ def shaped(pattern: str, want: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def each_once(values: tuple[str, ...], noun: str) -> tuple[str, ...]:
+    """The list itself, or Impossible with what is in it twice: AWS makes no rule and no subscription a second time."""
+    for value in values:
+        if values.count(value) > 1:
+            raise Impossible(value, f"each {noun} once")
+    return values

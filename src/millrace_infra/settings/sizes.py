@@ -14,7 +14,10 @@ SHARD_BYTES_PER_S: Final = 1_000_000
 SHARD_RECORDS_PER_S: Final = 1_000
 """What one Kinesis shard takes in a second. Source: Kinesis Data Streams quotas."""
 ON_DEMAND_BYTES_PER_S: Final = 4_000_000
+ON_DEMAND_RECORDS_PER_S: Final = 4_000
 """What a fresh on-demand stream takes before it has grown. Source: the same page."""
+RECORD_BYTES_MAX: Final = 1_048_576
+"""What Kinesis takes as one record. Source: the same page."""
 
 FARGATE_MEMORY_MIB: Final[dict[int, tuple[int, ...]]] = {
     256: (512, 1024, 2048),
@@ -45,16 +48,29 @@ class Load(Section):
         return self.events_per_s * self.event_bytes * self.headroom
 
     @property
+    def records_per_s(self) -> float:
+        return self.events_per_s / self.events_per_record * self.headroom
+
+    @property
     def shards_wanted(self) -> int:
-        records_per_s = self.events_per_s / self.events_per_record * self.headroom
-        return max(
-            1, math.ceil(self.bytes_per_s / SHARD_BYTES_PER_S), math.ceil(records_per_s / SHARD_RECORDS_PER_S)
-        )
+        by_bytes = math.ceil(self.bytes_per_s / SHARD_BYTES_PER_S)
+        return max(1, by_bytes, math.ceil(self.records_per_s / SHARD_RECORDS_PER_S))
+
+    @model_validator(mode="after")
+    def _record_fits(self) -> Self:
+        if self.event_bytes * self.events_per_record > RECORD_BYTES_MAX:
+            raise Impossible(
+                self.events_per_record,
+                f"{RECORD_BYTES_MAX // self.event_bytes} at most: events of {self.event_bytes} B, and Kinesis takes no "
+                f"record of more than {RECORD_BYTES_MAX} B",
+                key="events_per_record",
+            )
+        return self
 
 
 class StreamSize(Section):
     mode: Literal["provisioned", "on_demand"] = "provisioned"
-    """On demand, a fresh stream takes 4 MB/s: a load beyond it is refused."""
+    """On demand, a fresh stream takes 4 MB/s and 4,000 records/s: a load beyond it is refused."""
     shards: Annotated[int, Field(ge=1, le=500)] = 1
     """Ignored on demand."""
     retention_h: Annotated[int, Field(ge=24, le=8760)] = 48
@@ -69,7 +85,7 @@ class TaskSize(Section):
     memory_mib: int
     """What Fargate offers beside that CPU."""
     count_min: Annotated[int, Field(ge=1, le=500)]
-    """Tasks that run when nothing happens."""
+    """Tasks that run when nothing happens; workers no more than the shards."""
     count_max: Annotated[int, Field(ge=1, le=500)]
     """Scaling goes no further; workers never beyond the shards."""
     storage_gib: Annotated[int, Field(ge=21, le=200)] = 21

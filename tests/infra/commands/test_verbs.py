@@ -104,6 +104,8 @@ def test_a_missing_program_is_named_with_the_version_that_is_wanted(
         "shutil.which",
         lambda name, *rest, **named: None if name == missing else found(name, *rest, **named) or "x",
     )
+    if missing == "terraform":
+        monkeypatch.setattr("millrace_infra.workspace.need_node", lambda: None)
     for name, value in IMAGES.items():
         monkeypatch.setenv(name, value)
     assert f"{missing}: found 'nothing of that name on PATH'" in sentence(monkeypatch, capsys, verb)
@@ -124,20 +126,36 @@ def test_without_node_on_the_path_no_verb_ends_in_a_traceback(verb: str, tmp_pat
     assert sorted(path.name for path in Path().iterdir()) == ["empty", "environments"]
 
 
+@pytest.mark.parametrize(
+    ("program", "found"),
+    [
+        ("echo v18.20.4", "found 'v18.20.4', wanted Node.js 20 or later"),
+        ("echo v9.0.0", "found 'v9.0.0', wanted Node.js 20 or later"),
+        ("exit 1", "found 'no answer to which version it is'"),
+        ("echo nothing", "found 'no answer to which version it is'"),
+    ],
+)
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "preflight"])
+def test_a_node_that_is_too_old_or_broken_is_refused_before_the_cdk_starts_it(
+    verb: str, program: str, found: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    """The CDK reads what it says as JSON: a traceback of forty lines. Preflight synthesizes nothing."""
+    node = tmp_path_factory.mktemp("bin") / "node"
+    node.write_text(f"#!/bin/sh\n{program}\n")
+    node.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{node.parent}{os.pathsep}{os.environ['PATH']}")
+    for name, value in IMAGES.items():
+        monkeypatch.setenv(name, value)
+    said = sentence(monkeypatch, capsys, verb)
+    assert said.startswith(f"millrace_infra: {node}: {found}")
+
+
 def test_a_region_that_is_not_the_environments_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     assert "eu-central-1, as dev.yaml says" in sentence(monkeypatch, capsys, "synth")
-
-
-def test_where_no_program_can_be_written_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("cdktf.out").touch()
-    assert run(monkeypatch, "synth") == 2
-    said = capsys.readouterr().err
-    assert said == "millrace_infra: cdktf.out/dev-dev: found 'Not a directory', wanted a folder to write in\n"
 
 
 @pytest.mark.parametrize("image", ["", "registry.example/millrace:latest", IMAGE[:-1]])
@@ -170,6 +188,22 @@ def test_an_environment_of_records_is_guarded(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody to ask
     assert said in sentence(monkeypatch, capsys, "destroy", "--env", "us-east-1", "--suffix", "x", *arguments)
+
+
+@pytest.mark.parametrize("verb", ["synth", "plan", "outputs"])
+def test_a_folder_that_cannot_be_made_is_named(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if shutil.which("node") is None or shutil.which("terraform") is None:
+        pytest.skip("needs Node.js and Terraform, and one of them was not found")
+    monkeypatch.setattr("millrace_infra.preflight.require", lambda *_: None)
+    for name, value in IMAGES.items():
+        monkeypatch.setenv(name, value)
+    Path("cdktf.out").write_text("")
+    assert run(monkeypatch, verb) == 2
+    assert capsys.readouterr().err == (
+        "millrace_infra: cdktf.out/dev-dev: found 'Not a directory', wanted a folder to write in\n"
+    )
 
 
 @pytest.mark.requirement("S-01")

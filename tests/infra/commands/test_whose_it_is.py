@@ -167,9 +167,20 @@ def test_without_credentials_no_verb_ends_in_a_traceback(verb: str, settings: Pa
         env=environ | nobody, cwd=settings.parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("millrace_infra: credentials: found 'Unable to locate credentials'")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == (
+        "millrace_infra: credentials: found 'Unable to locate credentials'; sign in: aws sso login, or AWS_PROFILE\n"
+    )
     assert sorted(path.name for path in settings.parent.iterdir()) == ["bin", "environments"]
+
+
+@pytest.mark.parametrize("verb", ["bootstrap", "preflight", "deploy", *BY_THE_STATE])
+def test_a_profile_that_is_not_there_is_named_before_anything_is_asked(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    assert refused(monkeypatch, capsys, verb, "--suffix", SUFFIX) == (
+        "millrace_infra: AWS_PROFILE: found 'nobody', wanted one of `aws configure list-profiles`, or unset\n"
+    )
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.infra.breaking import NOTICED, Change, broken, put, without
+from tests.infra.conftest import SUFFIX, Synthesize
 from tests.infra.network import test_end_points as end_points
 from tests.infra.network import test_network as network
 from tests.infra.network.conftest import NetworkAlone
@@ -39,10 +41,22 @@ def let_through(program: Program) -> None:
         ({"aws_subnet": {"cidr_block": "10.10.0.0/20"}}, network.test_subnets_share_no_address_and_a_tier_is_one_block),
         ({"aws_route": {"nat_gateway_id": "${aws_nat_gateway.network_egress_nat-use1-az1_0C81B2B1.id}"}},
          network.test_a_zone_uses_its_own_nat_gateway_where_each_has_one),
+        *(({kind: change}, network.test_a_nat_gateway_stands_in_its_zones_public_subnet_with_an_address_of_its_own)
+          for kind, change in (
+              ("aws_nat_gateway", {"subnet_id": "${aws_subnet.network_public_subnet-use1-az1_0.id}"}),
+              ("aws_nat_gateway", {"allocation_id": "eipalloc-1"}),
+              ("aws_nat_gateway", {"depends_on": []}),
+              ("aws_subnet", {"availability_zone_id": "use1-az1"}),
+              ("aws_eip", {"domain": "standard"}),
+              ("aws_internet_gateway", {"vpc_id": "vpc-other"}),
+          )),
         ({"aws_vpc_endpoint": {"subnet_ids": ["${aws_subnet.network_isolated_subnet-use1-az1_F5C04558.id}"]}},
          network.test_what_has_a_partys_security_group_stands_in_the_partys_tier),
         ({"aws_default_security_group": {"ingress": [{"protocol": "-1"}]}},
          network.test_every_party_has_a_group_and_the_vpcs_default_group_lets_nothing_through),
+        ({"aws_default_security_group": {"vpc_id": "vpc-other"}},
+         network.test_every_party_has_a_group_and_the_vpcs_default_group_lets_nothing_through),
+        ({"aws_flow_log": {"vpc_id": "vpc-other"}}, network.test_the_flow_log_keeps_all_traffic_in_our_log_group),
         ({"aws_vpc_security_group_egress_rule": {"description": "The API's queries"}},
          network.test_a_rules_description_has_only_letters_that_aws_takes),
         ({"aws_network_acl": {"ingress": [{}] * 21}}, network.test_the_network_acls_keep_within_the_quota),
@@ -76,3 +90,22 @@ def test_a_broken_rule_breaks_its_promise(
         resources[kind] = {id_: {**body, **values} for id_, body in resources[kind].items()}
     with pytest.raises(AssertionError):
         promise(Program.changed(whole.name, {**whole.json, "resource": resources}))
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ("network/transit/attachment", put("transit_gateway_id", "tgw-other")),
+        ("network/transit/attachment", put("vpc_id", "vpc-other")),
+        ("network/transit/attachment", lambda body: body["subnet_ids"].pop()),
+        ("network/transit/people-0-use1-az1", put("destination_cidr_block", "10.99.0.0/16")),
+        ("network/transit/people-0-use1-az1", put("depends_on", [])),
+        ("", without("aws_ec2_transit_gateway_vpc_attachment")),
+    ],
+)
+def test_a_broken_way_of_people_is_noticed(synthesize: Synthesize, path: str, change: Change) -> None:
+    whole = synthesize("us-east-1")[f"millrace-{SUFFIX}"]
+    promise = network.test_what_carries_people_reaches_every_zone_and_every_allowed_network_has_its_way_back
+    promise(whole)
+    with pytest.raises(NOTICED):
+        promise(broken(whole, path, change))

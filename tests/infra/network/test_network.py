@@ -69,6 +69,24 @@ def test_a_zone_uses_its_own_nat_gateway_where_each_has_one(platform: Program) -
 
 
 @pytest.mark.requirement("S-14")
+def test_a_nat_gateway_stands_in_its_zones_public_subnet_with_an_address_of_its_own(platform: Program) -> None:
+    """In another zone's, the loss of one zone would take the way out of two."""
+    addresses = set()
+    for nat in platform.of("aws_nat_gateway"):
+        subnet, address = platform.follow(nat["subnet_id"]), platform.follow(nat["allocation_id"])
+        assert subnet is not None
+        assert address is not None
+        zone = nat.path.partition("nat-")[2]
+        assert (subnet["availability_zone_id"], subnet["tags"]["tier"]) == (zone, "public")
+        assert (address.type, address["domain"], address.path.partition("address-")[2]) == ("aws_eip", "vpc", zone)
+        addresses.add(address.id)
+        outwards = [f"aws_route.{one.id}" for one in platform.of("aws_route") if one.get("gateway_id")]
+        assert set(outwards) <= set(nat["depends_on"]), "AWS refuses one in a VPC without a way to the internet"
+    assert len(addresses) == len(platform.of("aws_eip"))
+    assert [platform.follow(one["vpc_id"]) for one in platform.of("aws_internet_gateway")] == platform.of("aws_vpc")
+
+
+@pytest.mark.requirement("S-14")
 def test_what_has_a_partys_security_group_stands_in_the_partys_tier(platform: Program) -> None:
     for resource in platform:
         for block in blocks_of(resource.body):
@@ -114,6 +132,7 @@ def test_every_party_has_a_group_and_the_vpcs_default_group_lets_nothing_through
     assert groups == set(parties_of(egress))
     (default,) = platform.of("aws_default_security_group")
     assert default.body.keys().isdisjoint({"ingress", "egress"})
+    assert [platform.follow(default["vpc_id"])] == platform.of("aws_vpc")
 
 
 def test_a_rules_description_has_only_letters_that_aws_takes(platform: Program) -> None:
@@ -179,6 +198,7 @@ def test_the_flow_log_keeps_all_traffic_in_our_log_group(platform: Program) -> N
     (log,) = platform.of("aws_flow_log")
     group = platform.follow(log["log_destination"])
     assert log["traffic_type"] == "ALL"
+    assert [platform.follow(log["vpc_id"])] == platform.of("aws_vpc")
     assert group is not None
     assert group["name"] == f"/millrace/flow-{SUFFIX}"
     role = platform.follow(log["iam_role_arn"])
@@ -191,6 +211,26 @@ def test_the_flow_log_keeps_all_traffic_in_our_log_group(platform: Program) -> N
 def actions_and_resources(policy: Resource) -> list[str]:
     statements = json.loads(policy["policy"])["Statement"]
     return [value for one in statements for value in (*one["Action"], *one["Resource"])]
+
+
+@pytest.mark.requirement("S-14")
+@pytest.mark.requirement("S-02")
+def test_what_carries_people_reaches_every_zone_and_every_allowed_network_has_its_way_back(platform: Program) -> None:
+    """An attachment carries a zone's traffic only if it has a subnet there."""
+    environment = environment_of(platform)
+    network = environment.settings.network
+    attachments = platform.of("aws_ec2_transit_gateway_vpc_attachment")
+    assert len(attachments) == bool(network.transit_gateway_id)
+    for one in attachments:
+        assert one["transit_gateway_id"] == network.transit_gateway_id
+        assert [platform.follow(one["vpc_id"])] == platform.of("aws_vpc")
+        subnets = [platform.follow(id_) for id_ in one["subnet_ids"]]
+        zones = [found["availability_zone_id"] for found in subnets if found and found["tags"]["tier"] == "private"]
+        assert sorted(zones) == sorted(environment.settings.zone_ids)
+        back = [route for route in platform.of("aws_route") if route.get("transit_gateway_id")]
+        assert len(back) == len(zones) * len(network.allowed_networks)
+        assert {route["destination_cidr_block"] for route in back} == set(network.allowed_networks)
+        assert all(one.address in route["depends_on"] for route in back), "AWS refuses a way to what is not attached"
 
 
 @pytest.mark.requirement("S-03")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 
 import pytest
 
 from tests.infra.conftest import FOLDER, Synthesize
 from tests.infra.program import Program
 from tests.infra.proofs.conftest import Stacks
+from tests.infra.stores import test_standing
 
 ONCE = {
     "aws_api_gateway_account": "the log role of all APIs of the region",
@@ -109,6 +111,74 @@ def test_only_a_job_of_our_repository_that_was_let_through_takes_a_role(
     boundary = account.follow(role["permissions_boundary"])
     assert boundary is not None
     assert boundary.path == "ci/boundary"
+
+
+@pytest.mark.requirement("S-12")
+def test_the_state_is_under_its_own_key_and_a_former_one_is_kept_as_long_as_the_page_says(account: Program) -> None:
+    (encryption,) = account.of("aws_s3_bucket_server_side_encryption_configuration")
+    method = encryption["rule"][0]["apply_server_side_encryption_by_default"]
+    assert account.follow(method["kms_master_key_id"]) == account.at("state-key/key")
+    (life_cycle,) = account.of("aws_s3_bucket_lifecycle_configuration")
+    former = [one.get("noncurrent_version_expiration") for one in life_cycle["rule"]]
+    assert [one for one in former if one] == [[{"noncurrent_days": 90}]]
+    page = (FOLDER.parent / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert "former states are kept 90 days" in page
+    test_standing.test_an_alias_leads_to_the_key_beside_it(account)
+
+
+@pytest.mark.requirement("S-13")
+@pytest.mark.parametrize(("noun", "service"), [("state", "s3"), ("traces", "xray")])
+def test_a_key_of_the_account_is_used_through_its_one_service(account: Program, noun: str, service: str) -> None:
+    administer, use, grant = account.at(f"{noun}-key/key").statements()
+    assert not any(action in ("kms:Decrypt", "kms:*") for action in administer["Action"])
+    for one in (use, grant):
+        assert one["Condition"]["StringEquals"] == {
+            "kms:ViaService": [f"{service}.eu-central-1.amazonaws.com"], "kms:CallerAccount": "123456789012",
+        }  # fmt: skip
+    assert grant["Action"] == ["kms:CreateGrant"]
+    assert grant["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+
+
+@pytest.mark.requirement("S-25")
+def test_every_image_of_ours_is_scanned_as_it_is_pushed(account: Program, stacks: Stacks) -> None:
+    (scanning,) = account.of("aws_ecr_registry_scanning_configuration")
+    (rule,) = scanning["rule"]
+    (ours,) = rule["repository_filter"]
+    assert (rule["scan_frequency"], ours["filter_type"]) == ("SCAN_ON_PUSH", "WILDCARD")
+    repositories = [one["name"] for one in stacks("eu-central-1", "registry").of("aws_ecr_repository")]
+    assert len(repositories) == 4
+    assert all(fnmatchcase(name, ours["filter"]) for name in repositories)
+
+
+@pytest.mark.requirement("S-04")
+def test_the_roles_that_services_make_once_are_made_here(account: Program) -> None:
+    """Each service of ours that would make its own with the first suffix, and leave it behind with the last."""
+    made = {one["aws_service_name"].partition(".amazonaws")[0] for one in account.of("aws_iam_service_linked_role")}
+    assert made == {
+        "backup", "ecs", "ecs.application-autoscaling", "elasticache", "elasticfilesystem", "elasticloadbalancing",
+        "ops.apigateway", "rds", "transitgateway", "wafv2",
+    }  # fmt: skip
+
+
+@pytest.mark.requirement("S-23")
+def test_the_gateway_s_role_may_what_api_gateway_asks_of_it(account: Program) -> None:
+    """As AWS's own policy AmazonAPIGatewayPushToCloudWatchLogs says: a role with less is refused."""
+    policy = account.at("gateway-logs-policy")
+    assert account.follow(policy["role"]) == account.at("gateway-logs")
+    (allowed,) = policy.statements()
+    assert {action.removeprefix("logs:") for action in allowed["Action"]} == {
+        "CreateLogGroup", "CreateLogStream", "DescribeLogGroups", "DescribeLogStreams", "FilterLogEvents",
+        "GetLogEvents", "PutLogEvents",
+    }  # fmt: skip
+
+
+@pytest.mark.requirement("S-25")
+@pytest.mark.parametrize("role", ["plan", "deploy"])
+def test_a_role_of_the_ci_has_its_own_policy_and_time_for_its_job(account: Program, role: str) -> None:
+    (provider,) = account.of("aws_iam_openid_connect_provider")
+    assert provider["client_id_list"] == ["sts.amazonaws.com"]
+    assert account.follow(account.at(f"ci/{role}-policy")["role"]) == account.at(f"ci/{role}")
+    assert account.at(f"ci/{role}")["max_session_duration"] == 7200
 
 
 @pytest.mark.requirement("S-25")

@@ -49,6 +49,7 @@ BROKEN: list[tuple[str, str, Change, Callable[..., None]]] = [
     ("platform", "stream/stream", put("name", "millrace-stream"), n.test_every_name_ends_in_the_suffix),
     ("platform", "stream/stream", put("name", "other-stream-t1"), n.test_every_name_ends_in_the_suffix),
     ("platform", "worker/task/definition", put("family", "millrace-worker"), n.test_every_name_ends_in_the_suffix),
+    ("platform", "archive/copy/bucket", put("bucket", "millrace-archive-twin-of-it-123456789012-us-east-1-t1"), n.test_every_name_fits_in_the_region_of_the_longest_name_under_the_longest_suffix),
     ("platform", "gateway/domain", put("domain_name", "api.us.millrace.example.com"), n.test_every_name_ends_in_the_suffix),
     ("platform", "entry/zone", put("name", "internal.us.millrace.example.com"), n.test_every_name_ends_in_the_suffix),
     ("platform", WHOLE, also("aws_sqs_queue", {"queue_alias": "x"}), n.test_no_attribute_that_reads_like_a_name_is_unknown),
@@ -294,3 +295,38 @@ def test_a_role_that_two_regions_share_is_noticed(synthesize: Synthesize) -> Non
     promise(synthesize)
     with pytest.raises(AssertionError):
         promise(changed)
+
+
+PARTS: list[tuple[str, Change, Callable[..., None], tuple[object, ...]]] = [
+    ("state/encryption", put("rule.0.apply_server_side_encryption_by_default.kms_master_key_id", "${aws_kms_key.traces-key_AF79F070.arn}"), a.test_the_state_is_under_its_own_key_and_a_former_one_is_kept_as_long_as_the_page_says, ()),
+    ("state/life-cycle", put("rule.0.noncurrent_version_expiration.0.noncurrent_days", 7), a.test_the_state_is_under_its_own_key_and_a_former_one_is_kept_as_long_as_the_page_says, ()),
+    ("state-key/alias", put("target_key_id", "${aws_kms_key.traces-key_AF79F070.key_id}"), a.test_the_state_is_under_its_own_key_and_a_former_one_is_kept_as_long_as_the_page_says, ()),
+    ("state-key/key", policy(lambda found: found.pop()), a.test_a_key_of_the_account_is_used_through_its_one_service, ("state", "s3")),
+    ("traces-key/key", policy(lambda found: found[1].pop("Condition")), a.test_a_key_of_the_account_is_used_through_its_one_service, ("traces", "xray")),
+    ("service-linked-rds", put("aws_service_name", "ecs.amazonaws.com"), a.test_the_roles_that_services_make_once_are_made_here, ()),
+    ("gateway-logs-policy", policy(lambda found: found[0]["Action"].pop()), a.test_the_gateway_s_role_may_what_api_gateway_asks_of_it, ()),
+    ("gateway-logs-policy", put("role", "${aws_iam_role.ci_plan_7CABDD8F.id}"), a.test_the_gateway_s_role_may_what_api_gateway_asks_of_it, ()),
+    ("ci/deploy-policy", put("role", "${aws_iam_role.ci_plan_7CABDD8F.id}"), a.test_a_role_of_the_ci_has_its_own_policy_and_time_for_its_job, ("deploy",)),
+    ("ci/provider", put("client_id_list", []), a.test_a_role_of_the_ci_has_its_own_policy_and_time_for_its_job, ("plan",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "change", "promise", "rest"), PARTS)
+def test_a_broken_part_of_the_account_is_noticed(
+    stacks: Stacks, path: str, change: Change, promise: Callable[..., None], rest: tuple[object, ...]
+) -> None:
+    account = stacks("eu-central-1", "account")
+    promise(account, *rest)
+    with pytest.raises(NOTICED):
+        promise(broken(account, path, change), *rest)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [put("rule.0.scan_frequency", "MANUAL"), put("rule.0.repository_filter.0.filter", "other-*"), put("rule", [])],
+)
+def test_an_image_that_nobody_scans_is_noticed(stacks: Stacks, change: Change) -> None:
+    account = stacks("eu-central-1", "account")
+    a.test_every_image_of_ours_is_scanned_as_it_is_pushed(account, stacks)
+    with pytest.raises(NOTICED):
+        a.test_every_image_of_ours_is_scanned_as_it_is_pushed(broken(account, "scanning", change), stacks)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from millrace_infra.naming import SUFFIX_LENGTH_MAX
+from millrace_infra.settings.regions import regions
 from tests.infra.conftest import ENVIRONMENTS, SUFFIX, Synthesize
 from tests.infra.program import Program, Resource
 
@@ -48,6 +50,13 @@ NO_NAME = {
 PRESCRIBED = ("/aws/ecs/containerinsights/", "/aws/rds/cluster/")
 """Log groups that a service names itself, our name in the middle."""
 
+CHARACTERS_MAX = {
+    "aws_s3_bucket": 63, "aws_iam_role": 64, "aws_iam_policy": 128, "aws_lb": 32, "aws_lb_target_group": 32,
+    "aws_lambda_function": 64, "aws_elasticache_replication_group": 40, "aws_rds_cluster": 63,
+    "aws_rds_cluster_instance": 63, "aws_ecr_repository": 256,
+}  # fmt: skip
+"""Source: the quotas page of each service."""
+
 
 def own_names(program: Program) -> Iterator[tuple[Resource, str, str]]:
     """(resource, attribute, name) of every name that is written in the program and not another resource's."""
@@ -70,6 +79,18 @@ def test_every_name_ends_in_the_suffix(suffixed: Program) -> None:
         assert "millrace" in value or value.startswith("mr-"), f"{resource.path} {key}: {value}"
         found += 1
     assert found > 3
+
+
+@pytest.mark.requirement("S-02")
+@pytest.mark.requirement("S-03")
+def test_every_name_fits_in_the_region_of_the_longest_name_under_the_longest_suffix(suffixed: Program) -> None:
+    """A platform that is moved to another region finds no limit half way."""
+    here = str(suffixed.json["provider"]["aws"][0]["region"])
+    longest = max(regions(), key=len)
+    for resource, key, value in own_names(suffixed):
+        name = value.replace(here, longest).removesuffix(SUFFIX) + "x" * SUFFIX_LENGTH_MAX
+        most = CHARACTERS_MAX.get(resource.type, 255)
+        assert len(name) <= most, f"{resource.path} {key}: {name} has {len(name)} characters, and {most} are taken"
 
 
 @pytest.mark.requirement("S-03")

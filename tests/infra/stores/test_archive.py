@@ -71,6 +71,15 @@ def test_critical_days_lengthen_and_never_shorten(alone: Alone) -> None:
     assert rules(program, "files")["standard/"]["expiration"] == [{"days": 90}]
 
 
+@pytest.mark.requirement("S-20")
+def test_critical_days_lengthen_the_lock_of_both_copies_too(alone: Alone) -> None:
+    """A life cycle that waits longer than the lock keeps nothing from being deleted by hand."""
+    program = alone(archive, critical_days=4000, profile="records", second_archive_copy=True)
+    locked = program.of("aws_s3_bucket_object_lock_configuration")
+    locks = {one.path: one["rule"]["default_retention"] for one in locked}
+    assert locks == {f"archive/{one}/lock": {"mode": "GOVERNANCE", "days": 4000} for one in ("files", "copy")}
+
+
 @pytest.mark.requirement("S-18")
 def test_history_is_never_in_a_tier_that_answers_after_hours(platform: Program) -> None:
     tiers = {

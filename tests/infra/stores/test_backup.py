@@ -11,6 +11,7 @@ from millrace_infra.settings import load
 from millrace_infra.settings.environment import RETENTION_DAYS_MIN
 from tests.infra.conftest import FOLDER, SUFFIX
 from tests.infra.program import Program
+from tests.infra.stores.conftest import Alone, Isolated
 
 
 def tiers(program: Program, noun: str) -> dict[str, tuple[str, int]]:
@@ -25,6 +26,27 @@ def test_aurora_is_kept_monthly_for_seven_years_weekly_for_90_days_daily_for_35(
         "weekly": ("cron(0 3 ? * SUN *)", 90),
         "daily": ("cron(0 3 * * ? *)", 35),
     }
+
+
+def vault(stack: Any, environment: Any, keys: Any) -> None:
+    from millrace_infra.backup import Backup
+    from millrace_infra.secrets import ExistingSecrets
+    from millrace_infra.shared_storage import SharedStorage
+    from millrace_infra.sinks.aurora import Aurora
+
+    network: Any = Isolated()
+    database = Aurora(
+        stack, "aurora", environment=environment, key=keys["database"], network=network,
+        secrets=ExistingSecrets(stack, "secrets", environment=environment), log_key=keys["logs"],
+    )  # fmt: skip
+    storage = SharedStorage(stack, "storage", environment=environment, key=keys["storage"], network=network)
+    Backup(stack, "backup", environment=environment, key=keys["backup"], database=database, storage=storage)
+
+
+@pytest.mark.requirement("S-20")
+def test_who_keeps_critical_readings_for_longer_keeps_the_monthly_copies_for_as_long(alone: Alone) -> None:
+    days = {name: days for name, (_, days) in tiers(alone(vault, critical_days=4000), "aurora").items()}
+    assert days == {"monthly": 4000, "weekly": 90, "daily": 35}
 
 
 @pytest.mark.requirement("S-09")

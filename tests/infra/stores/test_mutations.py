@@ -23,6 +23,7 @@ from tests.infra.stores import (
     test_redis,
     test_secrets,
     test_shared_storage,
+    test_standing,
     test_stream,
 )
 from tests.infra.stores.conftest import Alone
@@ -30,8 +31,9 @@ from tests.infra.stores.test_redis import server as server  # a real one, of thi
 
 MODULES: tuple[ModuleType, ...] = (
     test_archive, test_aurora, test_backup, test_encryption, test_redis, test_secrets, test_shared_storage, test_stream,
+    test_standing,
 )  # fmt: skip
-a, d, b, e, r, s, f, t = MODULES
+a, d, b, e, r, s, f, t, w = MODULES
 
 ELSEWHERE = {
     "test_a_real_server_lets_a_service_do_its_work": "broken below, by other rights on the server",
@@ -67,6 +69,8 @@ BROKEN: list[tuple[str, Change, Callable[..., None], tuple[Any, ...]]] = [
     ("archive/copy/life-cycle", put("rule.1.expiration.0.days", 2556), a.test_no_critical_file_is_deleted_before_seven_years, ("quarantine/",)),
     ("archive/files/lock", put("rule.default_retention.days", 365), a.test_a_critical_file_that_was_overwritten_is_kept_as_long_or_locked, ("critical/",)),
     (LIFE, put("rule.0.expiration.0.days", 2557), a.test_critical_days_lengthen_and_never_shorten, ()),
+    ("archive/copy/lock", put("rule.default_retention.days", 2557), a.test_critical_days_lengthen_the_lock_of_both_copies_too, ()),
+    ("backup/aurora-plan", put("rule.0.lifecycle.delete_after", 2557), b.test_who_keeps_critical_readings_for_longer_keeps_the_monthly_copies_for_as_long, ()),
     (LIFE, put("rule.0.transition.1.storage_class", "GLACIER"), a.test_history_is_never_in_a_tier_that_answers_after_hours, ()),
     ("archive/files/bucket", put("object_lock_enabled", False), a.test_records_are_locked_and_everything_else_is_free_to_go, ()),
     ("archive/files/bucket", put("force_destroy", False), a.test_records_are_locked_and_everything_else_is_free_to_go, ()),
@@ -166,6 +170,26 @@ BROKEN: list[tuple[str, Change, Callable[..., None], tuple[Any, ...]]] = [
     ("stream/producers/role/role", policy(first("Principal", {"AWS": "*"}), "assume_role_policy"), t.test_in_the_same_account_the_named_roles_become_producers, ((t.GATEWAY,), [t.GATEWAY])),
     ("stream/producers/role/role", policy(lambda found: found[0].pop("Condition"), "assume_role_policy"), t.test_a_certificate_of_the_plants_authority_makes_a_producer, ()),
     ("stream/producers/role/role", policy(lambda found: found[0].pop("Condition"), "assume_role_policy"), t.test_a_device_that_iot_knows_makes_a_producer, ()),
+    ("aurora/subnets", put("subnet_ids", ["${aws_subnet.x.id}"]), w.test_a_store_may_stand_in_the_isolated_subnet_of_every_zone, ("aws_db_subnet_group",)),
+    ("redis/subnets", lambda body: body["subnet_ids"].pop(), w.test_a_store_may_stand_in_the_isolated_subnet_of_every_zone, ("aws_elasticache_subnet_group",)),
+    ("redis/store", put("security_group_ids", []), w.test_a_store_stands_in_its_subnets_behind_its_own_group, ()),
+    ("redis/store", put("subnet_group_name", "default"), w.test_a_store_stands_in_its_subnets_behind_its_own_group, ()),
+    ("redis/store", put("port", 6380), w.test_a_store_stands_in_its_subnets_behind_its_own_group, ()),
+    ("aurora/cluster", put("db_subnet_group_name", "default"), w.test_a_store_stands_in_its_subnets_behind_its_own_group, ()),
+    ("shared-storage/mount-use1-az1", put("security_groups", []), w.test_a_store_stands_in_its_subnets_behind_its_own_group, ()),
+    ("shared-storage/policy", put("file_system_id", "fs-other"), w.test_mounts_access_points_and_policy_are_of_the_one_file_system, ()),
+    ("shared-storage/point-api", put("file_system_id", "fs-other"), w.test_mounts_access_points_and_policy_are_of_the_one_file_system, ()),
+    ("shared-storage/system", put("throughput_mode", "bursting"), w.test_mounts_access_points_and_policy_are_of_the_one_file_system, ()),
+    ("backup/aurora-plan", put("rule.0.target_vault_name", "Default"), w.test_every_backup_goes_to_the_vault_and_the_guard_stands_before_it, ()),
+    ("backup/guard", put("backup_vault_name", "Default"), w.test_every_backup_goes_to_the_vault_and_the_guard_stands_before_it, ()),
+    ("redis/store", put("engine", "redis"), w.test_the_real_time_store_is_valkey_of_the_declared_size_with_our_parameters, ()),
+    ("redis/store", put("parameter_group_name", "default.valkey8"), w.test_the_real_time_store_is_valkey_of_the_declared_size_with_our_parameters, ()),
+    ("redis/store", put("node_type", "cache.t4g.micro"), w.test_the_real_time_store_is_valkey_of_the_declared_size_with_our_parameters, ()),
+    ("redis/users", put("engine", "valkey"), w.test_the_real_time_store_is_valkey_of_the_declared_size_with_our_parameters, ()),
+    ("aurora/instance-2", put("instance_class", "db.t4g.medium"), w.test_the_database_is_aurora_of_the_declared_class, ()),
+    ("stream/stream", put("stream_mode_details.stream_mode", "ON_DEMAND"), w.test_the_stream_is_provisioned_or_on_demand_as_it_was_declared, ()),
+    ("keys/alarms/alias", put("target_key_id", "${aws_kms_key.keys_database_key_1.key_id}"), w.test_an_alias_leads_to_the_key_beside_it, ()),
+    ("keys/alarms/alias", put("name", "alias/other"), w.test_an_alias_leads_to_the_key_beside_it, ()),
 ]  # fmt: skip
 
 
