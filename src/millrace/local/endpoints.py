@@ -64,6 +64,13 @@ def need(home: Path) -> Endpoints:
     return endpoints
 
 
+def page_to_open(settings: Settings, endpoints: Endpoints) -> str:
+    """What a person opens to see the page: with the token, which opens nothing where they sign in by name."""
+    if settings.oidc_issuer:
+        return settings.dashboard_url or endpoints.dashboard_url
+    return f"{endpoints.dashboard_url}/?token={endpoints.token}"
+
+
 def attached(settings: Settings, endpoints: Endpoints) -> Settings:
     """The settings of a tool that works on the running platform: its servers, its token, its shards."""
     return settings.model_copy(

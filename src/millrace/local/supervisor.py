@@ -29,7 +29,7 @@ from millrace.local import ports, ready
 from millrace.local.child import Child, end_stale
 from millrace.local.deadly_record import died_of_record
 from millrace.local.deaths import Deaths
-from millrace.local.endpoints import Endpoints
+from millrace.local.endpoints import Endpoints, page_to_open
 from millrace.local.folder import FREE_AT_START_BYTES, DataFolder
 from millrace.local.processes import SIMULATOR, Role, child_of, environment, metrics_folder, roles
 from millrace.local.servers import Servers
@@ -238,7 +238,7 @@ class Supervisor:
 
     def _say_where(self, endpoints: Endpoints) -> None:
         if endpoints.dashboard_url and not any(watched.given_up for watched in self._watched):
-            self._line.say(f"  page   {endpoints.dashboard_url}/?token={endpoints.token}")
+            self._line.say(f"  page   {page_to_open(self._settings, endpoints)}")
         self._line.say(f"  api    {endpoints.api_url}/v1   (contract: {endpoints.api_url}/openapi.json)")
         self._line.say(f"  token  {endpoints.token}")
         self._line.say("  Ctrl-C stops it; the data stays in " + endpoints.home)
