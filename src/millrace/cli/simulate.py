@@ -62,6 +62,9 @@ def simulate(
     Detectors learn a tag first, for 60 to 200 readings: a fault in a plant's first minutes is not seen.
     """
     settings, endpoints = running(home)
+    if not fault and (equipment or duration_s is not None):
+        named = "--equipment" if equipment else "--duration-s"
+        raise SettingError(named, got="no --fault", want=f"one of what `{named}` is to hold for")
     if fault or clear:
         _order(settings.home, fault, equipment, duration_s, clear=clear, as_json=as_json)
         return

@@ -25,7 +25,7 @@ from millrace.devices.nab_labels import windows_of
 from millrace.errors import SettingError
 
 FILE_BYTES_MAX: Final = 500_000_000
-SECONDS_MAX: Final = 2.0**43  # microseconds of more do not fit an int64, with room for what is added to them
+SECONDS_MAX: Final = 2.0**42  # the distance of two such times fits an int64 of microseconds
 LABEL_COLUMNS: Final = ("anomaly", "changepoint")
 
 UNITS: Final = {

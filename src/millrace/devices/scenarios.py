@@ -70,7 +70,7 @@ def load_scenario(path: Path) -> Scenario:
     except OSError as error:
         raise SettingError(str(path), got=error.strerror, want="a scenario file that can be read") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingError(str(path), got="unreadable YAML", want=str(error)) from None
+        raise SettingError(str(path), got=str(error), want="YAML in UTF-8") from None
     content = _mapping(content, _KEYS, str(path))
     faults = content.get("faults", [])
     if not isinstance(faults, list) or len(faults) > FAULTS_MAX:
