@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from api_platform import Platform
 
+from millrace.batch import Reason
 from millrace.protocols import frame as frame_codec
 
 
