@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from millrace import __version__
 from millrace.api import events, health, history_route, problems, readings, rejects, stats, stream, tags
 from millrace.api.auth import BearerToken
 from millrace.api.dependencies import Dependencies
+from millrace.api.known_parameters import only_known_parameters
 
 ROUTERS = (
     readings.router,
@@ -39,6 +40,7 @@ def create_app(needs: Dependencies) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(only_known_parameters)],
     )
     app.state.dependencies = needs
     app.state.stats = stats.StatsSampler(needs, needs.clock.now_us())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -102,8 +103,14 @@ async def post_readings(request: Request) -> Response:
 
 
 def _answer(accepted: AcceptedBody) -> dict[str, Any]:
+    """`reasons` counts all of the rejects, of which `rejects` names the first."""
     rejects = [{"index": index, "reason": reason} for index, reason in accepted.rejects[:REJECTS_SHOWN_MAX]]
-    return {"accepted": accepted.accepted, "rejected": accepted.rejected, "rejects": rejects}
+    return {
+        "accepted": accepted.accepted,
+        "rejected": accepted.rejected,
+        "reasons": Counter(reason for _, reason in accepted.rejects),
+        "rejects": rejects,
+    }
 
 
 def _refusal(error: Exception) -> Problem | None:

@@ -174,5 +174,6 @@ def _text(text: str) -> str:
 
 
 def _known(reason: str) -> None:
-    if reason and reason not in REASON_NAMES:
-        raise bad_parameter("reason", reason, f"one of {', '.join(REASON_NAMES)}{nearest(reason, REASON_NAMES)}")
+    known = [name for name in REASON_NAMES if name and name != "ok"]  # codes between them are free
+    if reason and reason not in known:
+        raise bad_parameter("reason", reason, f"one of {', '.join(known)}{nearest(reason, known)}")

@@ -7,9 +7,11 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, cast
+from typing import cast
 
 from millrace.errors import MillraceError
 
@@ -17,6 +19,7 @@ BODY_BYTES = 512 * 1024
 BODY_LINES = 20_000
 LINE_BYTES_MAX = 1_000_000
 ARRAY_BYTES_MAX = 256 * 1024**2
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # what some editors put before UTF-8
 
 
 def bodies(path: Path) -> Iterator[tuple[bytes, int, int]]:
@@ -24,14 +27,18 @@ def bodies(path: Path) -> Iterator[tuple[bytes, int, int]]:
     way.
     """
     with _opened(path) as file:
-        head = file.peek(64).lstrip()[:1] if hasattr(file, "peek") else b""
-        if head == b"[":
-            yield from _packed(_elements(file.read(ARRAY_BYTES_MAX + 1), path))
-        else:
-            yield from _blocks(file, path)
+        try:
+            if file.peek(64).startswith(BYTE_ORDER_MARK):
+                file.read(len(BYTE_ORDER_MARK))
+            if file.peek(64).lstrip()[:1] == b"[":
+                yield from _packed(_elements(file.read(ARRAY_BYTES_MAX + 1), path))
+            else:
+                yield from _blocks(file, path)
+        except (EOFError, zlib.error, OSError) as error:  # of gzip; also a disk that cannot be read
+            raise MillraceError(f"{path} cannot be read to its end: {error}") from None
 
 
-def _blocks(file: IO[bytes], path: Path) -> Iterator[tuple[bytes, int, int]]:
+def _blocks(file: BufferedReader, path: Path) -> Iterator[tuple[bytes, int, int]]:
     """Blocks of whole lines as they stand in the file: looking at each line costs more than the door's decoding."""
     passed = line_count = 0
     while block := file.read(BODY_BYTES):
@@ -57,11 +64,11 @@ def _check_last_line(block: bytes, path: Path, lines_before: int) -> None:
     raise MillraceError(f"{path}:{number}: a line of over {LINE_BYTES_MAX:,} bytes; a reading takes one line")
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> BufferedReader:
     if str(path) == "-":
-        return sys.stdin.buffer
+        return cast("BufferedReader", sys.stdin.buffer)
     try:
-        return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+        return cast("BufferedReader", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:
         raise MillraceError(f"{path}: {error.strerror}") from None
 
@@ -74,7 +81,7 @@ def _elements(content: bytes, path: Path) -> Iterator[bytes]:
     try:
         for element in json.loads(content):
             yield json.dumps(element).encode() + b"\n"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MillraceError(f"{path}: begins like a JSON array but is none: {error}") from None
 
 

@@ -54,6 +54,8 @@ class Api:
             raise SettingError(
                 "MILLRACE_API_TOKEN", got="nothing", want="the token of the platform at " + base_url
             )
+        if not base_url.startswith(("http://", "https://")):
+            raise SettingError("--url", got=base_url, want="http://host:port, or https://…")
         self._client = httpx.Client(
             base_url=base_url,
             headers={"Authorization": f"Bearer {token}"},
@@ -79,8 +81,9 @@ class Api:
         """One body of readings, answered whatever the status; Unavailable when nothing answered."""
         import httpx
 
+        said = {name.encode(): value.encode() for name, value in headers.items()}  # a text has to be ASCII
         try:
-            return self._client.post("/v1/readings", content=body, headers=dict(headers))
+            return self._client.post("/v1/readings", content=body, headers=said)
         except httpx.HTTPError as error:
             raise Unavailable(f"the API at {self._client.base_url} does not answer: {error}") from None
 

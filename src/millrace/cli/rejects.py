@@ -9,7 +9,8 @@ import typer
 from millrace.cli.platform import Api, HomeOption, JsonOption, print_json
 
 SHOWN_MAX = 80
-LISTED, LISTED_MAX = 50, 1_000
+LISTED = 50
+PAGE_MAX = 1_000  # what the API answers at once
 REPLAYED = 10_000
 
 
@@ -46,7 +47,7 @@ def rejects(
     if replay:
         _replay(api, {"reason": reason, "source": source, "limit": limit or REPLAYED}, as_json=as_json)
         return
-    told = api.get("/v1/rejects", reason=reason, source=source, limit=min(limit or LISTED, LISTED_MAX))
+    told = _listed(api, limit or LISTED, reason=reason, source=source)
     if as_json:
         print_json(told)
         return
@@ -57,6 +58,19 @@ def rejects(
     elif told.get("next_cursor"):
         counts = ", ".join(f"{name} {count:,}" for name, count in told["counts"].items())
         typer.echo(f"… and more (--limit); all in all: {counts}")
+
+
+def _listed(api: Api, limit: int, **chosen: str | None) -> dict[str, Any]:
+    """So many of the newest as one answer, however many pages they take; the cursor is the last page's."""
+    rows: list[dict[str, Any]] = []
+    told: dict[str, Any] = {"next_cursor": None}
+    while not rows or (told["next_cursor"] and len(rows) < limit):
+        asked = min(limit - len(rows), PAGE_MAX)
+        told = api.get("/v1/rejects", **chosen, limit=asked, cursor=told["next_cursor"])
+        rows += told["rejects"]
+        if not told["rejects"]:
+            break
+    return told | {"rejects": rows}
 
 
 def what(row: dict[str, Any]) -> str:

@@ -226,7 +226,8 @@ def _send(chosen: Replay, send: Send, clock: EdgeClock, *, quiet: bool) -> Outco
         typer.echo(
             f"{chosen.dataset.name}: {total:,} rows of {len(chosen.tags)} tags as source {chosen.source}"
         )
-    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(chosen.dataset.name, total=total)
         done = run(
             chosen, send, clock, on_progress=lambda progress: bar.update(task, completed=progress.rows)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import typer
 
 from millrace.cli.bodies import bodies
 from millrace.cli.platform import Api, HomeOption, JsonOption, print_json, problem, running
-from millrace.errors import MillraceError, Unavailable
+from millrace.errors import MillraceError, SettingError, Unavailable
 
 RETRIES_MAX = 60
 RETRY_WAIT_MAX_S = 10.0
@@ -39,32 +40,46 @@ def send(
     `accepted`, they are durable; `millrace rejects` shows what was refused later, in the flow. Exit 1 when
     nothing was accepted.
     """
-    api = _api(url, home)
-    told = Sender(api, source)
-    for file in files:
-        _send_file(told, file, quiet=as_json)
-    result = {"accepted": told.accepted, "rejected": told.rejected, "reasons": dict(told.reasons)}
-    if as_json:
-        print_json(result)
-    else:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in told.reasons.most_common())
-        typer.echo(
-            f"accepted {told.accepted:,}, rejected {told.rejected:,}" + (f" ({reasons})" if reasons else "")
-        )
+    from millrace.protocols.tag_path import source_ok
+
+    if not source_ok(source):
+        raise SettingError("--source", got=source, want="1 to 128 bytes without control characters")
+    told = Sender(_api(url, home), source, on_wait=_say_wait)
+    try:
+        for file in files:
+            _send_file(told, file, quiet=as_json)
+    finally:  # however it ends, what the platform holds is said
+        if as_json:
+            print_json(told.as_json())
+        else:
+            typer.echo(told.line())
     raise typer.Exit(1 if told.rejected and not told.accepted else 0)
 
 
 class Sender:
     """Sends bodies in order; one in flight, the same identity at each try."""
 
-    def __init__(self, api: Api, source: str) -> None:
+    def __init__(
+        self, api: Api, source: str, *, on_wait: Callable[[str], None] = lambda trouble: None
+    ) -> None:
+        """`on_wait` is told once a body why it has to be sent again."""
         self._api = api
         self._source = source
+        self._on_wait = on_wait
         self._incarnation = f"{time.time_ns() // 1_000}-{secrets.randbits(63):x}"
         self._seq = 0
         self.accepted = 0
         self.rejected = 0
         self.reasons: Counter[str] = Counter()
+
+    def as_json(self) -> dict[str, Any]:
+        return {"accepted": self.accepted, "rejected": self.rejected, "reasons": dict(self.reasons)}
+
+    def line(self) -> str:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.most_common())
+        return f"accepted {self.accepted:,}, rejected {self.rejected:,}" + (
+            f" ({reasons})" if reasons else ""
+        )
 
     def put(self, body: bytes) -> None:
         """MillraceError when it is refused for good, Unavailable when it could not be delivered in a
@@ -80,7 +95,7 @@ class Sender:
         told = self._delivered(body, headers)
         self.accepted += int(told.get("accepted", 0))
         self.rejected += int(told.get("rejected", 0))
-        self.reasons.update(str(reject.get("reason")) for reject in told.get("rejects", ()))
+        self.reasons.update(told.get("reasons", {}))
 
     def _delivered(self, body: bytes, headers: dict[str, str]) -> Any:
         last = ""
@@ -96,6 +111,8 @@ class Sender:
                     raise MillraceError(problem(response))
                 last = problem(response)
                 wait_s = min(float(response.headers.get("Retry-After", 1)), RETRY_WAIT_MAX_S)
+            if attempt == 0:
+                self._on_wait(last)
             time.sleep(wait_s)
         raise Unavailable(f"given up after {RETRIES_MAX} tries: {last}")
 
@@ -109,13 +126,19 @@ def _api(url: str, home: Path | None) -> Api:
     return Api(url, settings_of(home).api_token)
 
 
+def _say_wait(trouble: str) -> None:
+    typer.echo(f"millrace: {trouble}; trying again, Ctrl-C gives up", err=True)
+
+
 def _send_file(sender: Sender, file: Path, *, quiet: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     size = file.stat().st_size if file.is_file() and file.suffix != ".gz" else None
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
+    console = Console(stderr=True)
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
         task = progress.add_task(file.name, total=size)
         for body, _, passed in bodies(file):
             sender.put(body)

@@ -56,12 +56,15 @@ def simulate(
     """Break machines of the simulated plant, or run a plant.
 
     --fault and --clear speak to the plant that runs (`millrace up --simulate` starts one). Without them a
-    plant is run against the running platform, until Ctrl-C. Its tags join the asset model in force, in the
+    plant is run against a running platform that has none, until Ctrl-C. Its tags join the asset model in force, in the
     place of an earlier plant's; what else the model describes stays.
 
     Detectors learn a tag first, for 60 to 200 readings: a fault in a plant's first minutes is not seen.
     """
     settings, endpoints = running(home)
+    if not fault and (equipment or duration_s is not None):
+        named = "--equipment" if equipment else "--duration-s"
+        raise SettingError(named, got="no --fault", want="--fault beside it: what is to break")
     if fault or clear:
         _order(settings.home, fault, equipment, duration_s, clear=clear, as_json=as_json)
         return

@@ -8,12 +8,14 @@ stop.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -47,10 +49,31 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code 0 after a stop, 2 for a setting or data folder that is wrong, 1 otherwise."""
     arguments = _arguments(argv)
     try:
-        return run(attached(load(os.environ)), arguments)
+        settings = attached(load(os.environ))
+        with sole_plant(settings.home):
+            return run(settings, arguments)
     except MillraceError as error:
         print(f"millrace simulator: {error}", file=sys.stderr)
         return error.exit_code
+
+
+@contextmanager
+def sole_plant(home: Path) -> Iterator[None]:
+    """One plant a platform: two would say different things of the same tags, and take each other's orders.
+
+    A lock that ends with its process, so that a killed plant hinders no other.
+    """
+    file = home / "run" / "simulator.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataFolderError(
+                f"A plant runs on {home} already: `millrace simulate --fault` breaks its machines. To run another, "
+                "stop that one first (`millrace up` without --simulate starts none)."
+            ) from None
+        yield
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:

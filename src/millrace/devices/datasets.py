@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from millrace.devices.nab_labels import windows_of
 from millrace.errors import SettingError
 
 FILE_BYTES_MAX: Final = 500_000_000
+SECONDS_MAX: Final = 2.0**42  # the distance of two such times fits an int64 of microseconds
 LABEL_COLUMNS: Final = ("anomaly", "changepoint")
 
 UNITS: Final = {
@@ -67,10 +69,25 @@ def read_dataset(path: Path) -> Dataset:
         raise SettingError(str(path), got=got, want="a CSV file that can be read as UTF-8") from None
     first = text.split("\n", 1)[0]
     rows = csv.reader(text.splitlines(), delimiter=max(";,\t", key=first.count))
-    header = [signal_name(cell) for cell in next(rows, [])]
-    if len(header) < 2:
-        raise SettingError(f"{path}:1", got=first[:80], want="a time column and at least one signal")
-    return _dataset(path, header, rows)
+    try:
+        header = [signal_name(cell) for cell in next(rows, [])]
+        _check_header(path, header, first)
+        return _dataset(path, header, rows)
+    except csv.Error as error:
+        want = "cells of a time and of numbers"
+        raise SettingError(f"{path}:{rows.line_num}", got=str(error), want=want) from None
+
+
+def _check_header(path: Path, header: list[str], said: str) -> None:
+    """A signal at least, and no two of one name: a tag has one value at a time."""
+    signals = [name for name in header[1:] if name not in LABEL_COLUMNS]
+    if not signals:
+        raise SettingError(f"{path}:1", got=said[:80], want="a time column and at least one signal")
+    twice = next((name for name, count in Counter(signals).items() if count > 1), None)
+    if twice:
+        raise SettingError(
+            f"{path}:1", got=f"more than one {twice}", want="a name of its own for each signal"
+        )
 
 
 def _dataset(path: Path, header: list[str], rows: Iterator[list[str]]) -> Dataset:
@@ -128,8 +145,8 @@ def time_us(text: str) -> int:
         moment = datetime.fromisoformat(text.strip())
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return round(moment.timestamp() * SECOND_US)
-    if not math.isfinite(seconds):
-        raise ValueError(text)
+    if not abs(seconds) < SECONDS_MAX:  # NaN too
+        raise ValueError(f"time {text[:40]}")
     return round(seconds * SECOND_US)
 
 

@@ -30,6 +30,8 @@ from millrace.devices.plant import Plant
 from millrace.errors import SettingError, nearest
 
 FILE_BYTES_MAX: Final = 1_000_000
+TAGS_MAX: Final = 1_000_000  # beyond it a plant takes gigabytes of a machine that has a platform to run
+PERIOD_SCALE_MIN, PERIOD_SCALE_MAX = 0.001, 1_000.0
 _KEYS: Final = ("seed", "tags", "sources", "period_scale", "description", "faults")
 _FAULT_KEYS: Final = ("kind", "preset", "at", "for", "target", "magnitude", "period")
 
@@ -47,6 +49,9 @@ class Scenario:
     def plant(self, *, start_us: int) -> Plant:
         """The plant; a gateway for each hundred tags unless the scenario says otherwise."""
         sources = self.sources or max(self.tags // 100, 1)
+        if not 1 <= sources <= self.tags <= TAGS_MAX:
+            got = f"{self.tags} tags of {sources} sources"
+            raise SettingError("plant", got=got, want=f"1 to {TAGS_MAX} tags, and no source without a tag")
         return Plant(
             self.tags, seed=self.seed, sources=sources, start_us=start_us, period_scale=self.period_scale
         )
@@ -70,7 +75,7 @@ def load_scenario(path: Path) -> Scenario:
     except OSError as error:
         raise SettingError(str(path), got=error.strerror, want="a scenario file that can be read") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingError(str(path), got="unreadable YAML", want=str(error)) from None
+        raise SettingError(str(path), got=str(error), want="YAML in UTF-8") from None
     content = _mapping(content, _KEYS, str(path))
     faults = content.get("faults", [])
     if not isinstance(faults, list) or len(faults) > FAULTS_MAX:
@@ -82,7 +87,7 @@ def load_scenario(path: Path) -> Scenario:
         seed=_whole(content, "seed", 1, path, 0),
         tags=_whole(content, "tags", 10_000, path),
         sources=_whole(content, "sources", 0, path, 0) or None,
-        period_scale=_number(content.get("period_scale", 1.0), f"{path}: period_scale"),
+        period_scale=_period_scale(content.get("period_scale", 1.0), f"{path}: period_scale"),
         faults=tuple(orders),
     )
 
@@ -131,6 +136,13 @@ def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SettingError(where, got=value, want="a number")
     return float(value)
+
+
+def _period_scale(value: Any, where: str) -> float:
+    scale = _number(value, where)
+    if not PERIOD_SCALE_MIN <= scale <= PERIOD_SCALE_MAX:
+        raise SettingError(where, got=value, want=f"{PERIOD_SCALE_MIN:g} to {PERIOD_SCALE_MAX:g}")
+    return scale
 
 
 def _whole(content: dict[str, Any], key: str, default: int, path: Path, least: int = 1) -> int:

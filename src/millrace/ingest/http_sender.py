@@ -32,7 +32,7 @@ class HttpSender:
             timeout=TIMEOUT_S,
             limits=httpx.Limits(max_connections=parallel, max_keepalive_connections=parallel),
         )
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": FRAME_TYPE}
+        self._headers = {b"Authorization": f"Bearer {token}".encode(), b"Content-Type": FRAME_TYPE.encode()}
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="sender")
 
     def deliver(self, frames: Sequence[Outgoing]) -> list[Delivery]:
@@ -47,9 +47,10 @@ class HttpSender:
 
     def _post(self, frame: Outgoing) -> Delivery:
         try:
-            headers = self._headers | {"Millrace-Source": frame.source}
+            # Bytes: httpx takes a text for ASCII, and one Gießerei would stop every source beside it.
+            headers = self._headers | {b"Millrace-Source": frame.source.encode()}
             if frame.trace:
-                headers["traceparent"] = frame.trace
+                headers[b"traceparent"] = frame.trace.encode()
             answer = self._client.post("/v1/readings", content=frame.data, headers=headers)
         except (httpx.HTTPError, OSError) as error:
             return Delivery(Outcome.LATER, detail=f"{type(error).__name__}: {error}")

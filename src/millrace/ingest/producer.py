@@ -29,6 +29,7 @@ from millrace.ingest.pending import READING_BYTES, Pending
 from millrace.protocols import frame as frame_codec
 from millrace.protocols.dictionary import Dictionary
 from millrace.protocols.frame_write import READINGS_MAX, encode_plain
+from millrace.protocols.tag_path import source_ok
 from millrace.settings import MIB
 from millrace.stream.contract import Entry, shard_of
 
@@ -122,7 +123,8 @@ class Producer:
     ) -> int:
         """How many of the readings (n,), from the first on, were taken; durable if there is a folder.
 
-        `tags`: names, or indexes out of `dictionary(source)`. `quality` None: all good.
+        `tags`: names, or indexes out of `dictionary(source)`. `quality` None: all good. ProtocolError, and none is
+        taken, for a source or an index that no frame can say: found later, it would cost those that wait beside it.
         """
         with self._lock:
             series = self._series_of(source)
@@ -130,6 +132,8 @@ class Producer:
             count = min(len(ts_us), room)
             if count == 0:
                 return 0
+            if isinstance(tags, np.ndarray):
+                _check_known(tags[:count], series.pending.dictionary)
             self._add(
                 series,
                 tags[:count],
@@ -202,6 +206,8 @@ class Producer:
     def _series_of(self, source: str) -> _Series:
         series = self._series.get(source)
         if series is None:
+            if not source_ok(source):
+                raise ProtocolError("bad_source", f"found source {source[:80]!r}")
             series = self._series[source] = _Series(Pending(source), shard_of(source, self._shard_count))
         return series
 
@@ -371,3 +377,9 @@ class Producer:
         series.retry_s = min(max(2 * series.retry_s, RETRY_FIRST_S), RETRY_MAX_S)
         pause_s = max(delivery.retry_after_s, series.retry_s * self._rng.uniform(0.5, 1.0))
         series.not_before_s = self._clock.monotonic_s() + pause_s
+
+
+def _check_known(tags: U32, dictionary: Dictionary) -> None:
+    highest = int(tags.max())
+    if highest >= len(dictionary):
+        raise ProtocolError("bad_schema", f"found tag index {highest}, wanted one of {len(dictionary)} given")

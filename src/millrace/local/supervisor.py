@@ -190,6 +190,8 @@ class Supervisor:
                     f"with:\n{self._ends()}"
                 )
             time.sleep(WATCH_PACE_S)
+        if self._stop.is_set():
+            return
         self._put_model_in_force(endpoints, folder)
         folder.announce(endpoints.dashboard_url or endpoints.api_url)
         self._write_pids(endpoints)
@@ -225,7 +227,7 @@ class Supervisor:
     def _put_model_in_force(self, endpoints: Endpoints, folder: DataFolder) -> None:
         """What changed in the file since a start last did this."""
         file, model = self._settings.asset_model, self._model
-        if file is None or model is None or self._stop.is_set():
+        if file is None or model is None:
             return
         stream = ValkeyStream(
             endpoints.stream_url, shard_count=endpoints.shards, bytes_max=self._settings.stream_bytes_max

@@ -85,6 +85,26 @@ def test_every_parameter_has_a_bound_and_the_wrong_one_is_named(
     assert "Input should" not in answer.text, "the words of a library"
 
 
+@pytest.mark.parametrize(
+    ("call", "field", "wanted"),
+    [
+        ("/v1/tags?pth=acme/*", "pth", "did you mean path?"),
+        ("/v1/tags/a/history?form=0", "form", "did you mean from?"),
+        ("/v1/anomalies?path=acme/*&equipment=pump", "equipment", "one of from, to, path, detector, "),
+        ("/v1/rejects?Limit=5", "Limit", "did you mean limit?"),
+        ("/v1/live?tag=a/b", "tag", "one of path, source"),
+        ("/v1/stats?watch=1", "watch", "no parameter"),
+    ],
+)
+def test_a_parameter_that_a_call_does_not_know_is_named_and_not_passed_over(
+    platform: Platform, call: str, field: str, wanted: str
+) -> None:
+    answer = platform.client.get(call)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["field"] == field
+    assert wanted in answer.json()["wanted"]
+
+
 def anomaly_row(url: str, number: int, start_us: int, detector: str, path: str = TEMP) -> str:
     event_id = str(UUID(int=number))
     with psycopg.connect(url, autocommit=True) as connection:

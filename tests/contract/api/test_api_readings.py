@@ -25,7 +25,7 @@ def body(platform: Platform, count: int = 3) -> bytes:
 def test_a_body_answered_202_is_in_the_stream(platform: Platform) -> None:
     answer = platform.client.post("/v1/readings", content=body(platform), headers={"Millrace-Source": "gw-9"})
     assert answer.status_code == 202, answer.text
-    assert answer.json() == {"accepted": 3, "rejected": 0, "rejects": []}
+    assert answer.json() == {"accepted": 3, "rejected": 0, "reasons": {}, "rejects": []}
     records = [r for n in range(2) for r in platform.stream.read({n: 0}, count_max=9, wait_s=0).get(n, [])]
     assert [frame_codec.decode(record.data).source for record in records] == ["gw-9"]
 
@@ -33,7 +33,20 @@ def test_a_body_answered_202_is_in_the_stream(platform: Platform) -> None:
 def test_a_refused_reading_is_named_by_its_index_and_reason(platform: Platform) -> None:
     answer = platform.client.post("/v1/readings", content=body(platform, 1) + b"\nnot json\n")
     assert answer.status_code == 202, answer.text
-    assert answer.json() == {"accepted": 1, "rejected": 1, "rejects": [{"index": 1, "reason": "bad_syntax"}]}
+    assert answer.json() == {
+        "accepted": 1,
+        "rejected": 1,
+        "reasons": {"bad_syntax": 1},
+        "rejects": [{"index": 1, "reason": "bad_syntax"}],
+    }
+
+
+def test_every_refused_reading_is_counted_under_its_reason_also_those_that_are_not_named(
+    platform: Platform,
+) -> None:
+    told = platform.client.post("/v1/readings", content=b"no\n" * 1_200 + b'{"tag":"a/b"}\n' * 7).json()
+    assert (told["rejected"], len(told["rejects"])) == (1_207, 1_000)
+    assert told["reasons"] == {"bad_syntax": 1_200, "bad_schema": 7}
 
 
 def test_the_identity_headers_become_the_frames_identity(platform: Platform) -> None:

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from api_platform import Platform
 
+from millrace.batch import Reason
 from millrace.protocols import frame as frame_codec
 
 
@@ -34,7 +35,9 @@ def test_rejects_are_paged_newest_first_with_their_reason(platform: Platform, po
     one = platform.client.get("/v1/rejects", params={"reason": "bad_time"}).json()["rejects"]
     assert one[0]["payload"].startswith('{"tag":"a/b"')
     wrong = platform.client.get("/v1/rejects", params={"reason": "bad_tyme"})
-    assert "bad_time" in wrong.json()["wanted"]
+    known, hint = wrong.json()["wanted"].removeprefix("one of ").split(" (")
+    assert hint == "did you mean bad_time?)"
+    assert set(known.split(", ")) == {reason.name.lower() for reason in Reason} - {"ok"}
 
 
 @pytest.mark.requirement("S-19")
@@ -53,7 +56,7 @@ def test_a_replay_sends_each_reject_once_however_often_it_is_asked(platform: Pla
 @pytest.mark.parametrize(
     "body",
     [
-        "{}", "[]", "{", '{"reason":"x"}', '{"ids":[0]}', '{"idz":[1]}', '{"limit":0,"tag":"a"}',
+        "{}", "[]", "{", '{"reason":"x"}', '{"reason":"ok"}', '{"ids":[0]}', '{"idz":[1]}', '{"limit":0,"tag":"a"}',
         pytest.param('{"ids":[' + "1," * 10_000 + "1]}", id="too many ids"),
     ],
 )  # fmt: skip

@@ -121,7 +121,7 @@ COUNTED: dict[str, tuple[Callable[[], bytes], str]] = {
 def check_goes_on(platform: Platform) -> None:
     """Who sends good readings is served as before, and the recount is equal."""
     with platform.client() as client:
-        assert post(client, good()).json() == {"accepted": 1, "rejected": 0, "rejects": []}
+        assert post(client, good()).json() == {"accepted": 1, "rejected": 0, "reasons": {}, "rejects": []}
     code, report = platform.verify()
     assert (code, report["holes"]) == (0, []), report
 

@@ -24,7 +24,7 @@ def model(source: str) -> AssetModel:
 def send(client: httpx.Client, times_us: list[int]) -> None:
     body = b"\n".join(json.dumps({"tag": TAG, "ts": ts_us, "value": 71.0}).encode() for ts_us in times_us)
     answer = client.post("/v1/readings", content=body, headers={"Millrace-Source": "gateway-new"})
-    assert answer.json() == {"accepted": ROWS, "rejected": 0, "rejects": []}
+    assert answer.json() == {"accepted": ROWS, "rejected": 0, "reasons": {}, "rejects": []}
 
 
 def rejected(client: httpx.Client) -> list[bool]:

@@ -103,6 +103,16 @@ def test_it_says_where_everything_is_and_stops_cleanly(home: Path) -> None:
 
 
 @pytest.mark.requirement("B-01")
+def test_stopped_before_it_is_ready_it_stops_cleanly_and_says_no_address(home: Path) -> None:
+    with run(home, "worker-0=stand_in_worker") as platform:
+        found = platform.until(lambda found: True)
+        assert platform.stop() == 0, platform.text
+        assert found.api_url not in platform.text
+        assert "stopped; `millrace up` goes on from here" in platform.text
+        assert not endpoints.path_of(home).exists()
+
+
+@pytest.mark.requirement("B-01")
 def test_a_second_start_is_refused_and_harms_nothing(home: Path) -> None:
     with run(home) as platform:
         found = platform.ready()

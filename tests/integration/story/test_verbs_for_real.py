@@ -226,6 +226,14 @@ class TestSimulate:
         assert done.returncode == 2
         assert "no simulator answered" in done.stderr
 
+    @pytest.mark.parametrize("more", [("--equipment", "*/pump-01"), ("--duration-s", "5")])
+    def test_what_is_to_be_broken_without_a_fault_starts_no_plant(
+        self, platform: Platform, more: tuple[str, str]
+    ) -> None:
+        done = platform.millrace("simulate", *more)
+        assert done.returncode == 2
+        assert f"{more[0]}: found 'no --fault'" in done.stderr
+
     def test_json_of_a_plant_itself_is_refused(self, platform: Platform) -> None:
         done = platform.millrace("simulate", "--json")
         assert done.returncode == 2

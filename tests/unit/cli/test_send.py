@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from millrace.cli import app
 from millrace.cli.bodies import BODY_BYTES, BODY_LINES, LINE_BYTES_MAX, bodies
 from millrace.cli.platform import Api
 from millrace.cli.send import Sender
@@ -65,6 +68,29 @@ def test_what_only_begins_like_an_array_is_named(tmp_path: Path) -> None:
         sent(tmp_path / "a")
 
 
+@pytest.mark.parametrize(
+    "content", [gzip.compress(text(5_000))[:-2_000], b"no gzip", b"\x1f\x8b\x08\0" + b"x" * 99]
+)
+def test_a_damaged_packed_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.gz").write_bytes(content)
+    with pytest.raises(MillraceError, match=r"a\.gz cannot be read to its end: "):
+        sent(tmp_path / "a.gz")
+
+
+def test_an_array_too_deep_to_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"[" * 200_000)
+    with pytest.raises(MillraceError, match="JSON array"):
+        sent(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["a.ndjson", "a.json"])
+def test_a_byte_order_mark_belongs_to_no_reading(tmp_path: Path, name: str) -> None:
+    content = text(3) if name == "a.ndjson" else json.dumps([reading(number) for number in range(3)]).encode()
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + content)
+    assert next(body for body, _, _ in bodies(tmp_path / name)).startswith(b"{")
+    assert sent(tmp_path / name) == [reading(number) for number in range(3)]
+
+
 @contextmanager
 def door(*answers: int) -> Iterator[tuple[Api, list[dict[str, str]]]]:
     """A front door that answers with these codes in turn, then 202; what it was told."""
@@ -74,7 +100,10 @@ def door(*answers: int) -> Iterator[tuple[Api, list[dict[str, str]]]]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             told.append(
-                {name: self.headers[name] for name in ("Millrace-Incarnation", "Millrace-Seq")}
+                {
+                    name: self.headers[name]
+                    for name in ("Millrace-Incarnation", "Millrace-Seq", "Millrace-Source")
+                }
                 | {"body": body}
             )
             code = left.pop(0) if left else 202
@@ -114,3 +143,44 @@ def test_a_refusal_for_good_is_not_repeated() -> None:
     with door(400) as (api, told), pytest.raises(MillraceError, match="400 no"):
         Sender(api, "cli").put(text(1))
     assert len(told) == 1
+
+
+def run_send(*words: str) -> Result:
+    return CliRunner().invoke(app, ["send", *words])
+
+
+def test_what_was_taken_before_a_file_that_cannot_be_read_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(text(3))
+    monkeypatch.setenv("MILLRACE_API_TOKEN", "token")
+    with door() as (api, _):
+        url = str(api._client.base_url)
+        for how in ([], ["--json"]):
+            done = run_send("--url", url, str(tmp_path / "a"), str(tmp_path / "none"), *how)
+            assert isinstance(done.exception, MillraceError)
+            assert "none: No such file" in str(done.exception)
+            said = json.loads(done.stdout)["accepted"] if how else done.stdout
+            assert said == (3 if how else "accepted 3, rejected 0\n")
+
+
+def test_a_source_is_named_in_any_script_and_a_name_that_no_door_takes_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(text(1))
+    monkeypatch.setenv("MILLRACE_API_TOKEN", "token")
+    with door() as (api, told):
+        url = str(api._client.base_url)
+        assert run_send("--url", url, str(tmp_path / "a"), "--source", "Gießerei").exit_code == 0
+        for wrong in ("two\nlines", "", "x" * 129):
+            done = run_send("--url", url, str(tmp_path / "a"), "--source", wrong)
+            assert "--source: found" in str(done.exception)
+        assert "--url: found 'host'" in str(run_send("--url", "host", str(tmp_path / "a")).exception)
+    assert [seen["Millrace-Source"].encode("latin-1").decode() for seen in told] == ["Gießerei"]
+
+
+def test_why_it_waits_is_said_once_a_body() -> None:
+    said: list[str] = []
+    with door(429, 503, 202) as (api, _):
+        Sender(api, "cli", on_wait=said.append).put(text(1))
+    assert said == ["429 no"]

@@ -24,7 +24,7 @@ from millrace.devices.commands import (
 )
 from millrace.devices.faults import Faults
 from millrace.devices.plant import Plant, SourceReadings
-from millrace.devices.scenarios import load_scenario
+from millrace.devices.scenarios import Scenario, load_scenario
 from millrace.devices.simulator import BEHIND_US_MAX, Simulator
 from millrace.errors import DataFolderError, MillraceError, SettingError
 
@@ -205,6 +205,20 @@ def test_a_scenario_file_gives_a_plant_its_faults_and_labels(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("scenario", "found"),
+    [
+        (Scenario(tags=0), "0 tags of 1 sources"),
+        (Scenario(tags=-5), "-5 tags of 1 sources"),
+        (Scenario(tags=3, sources=4), "3 tags of 4 sources"),
+        (Scenario(tags=10**9), "1000000000 tags of 10000000 sources"),
+    ],
+)
+def test_a_plant_that_cannot_be_is_refused_before_it_is_made(scenario: Scenario, found: str) -> None:
+    with pytest.raises(SettingError, match=f"plant: found '{found}', wanted 1 to 1000000 tags"):
+        scenario.plant(start_us=START_US)
+
+
+@pytest.mark.parametrize(
     ("text", "mistake"),
     [
         ("sed: 7", "did you mean seed"),
@@ -215,7 +229,9 @@ def test_a_scenario_file_gives_a_plant_its_faults_and_labels(tmp_path: Path) -> 
         ("faults: [{preset: pmup}]", "did you mean pump"),
         ("faults: [{preset: pump, at: soon}]", "a length of time"),
         ("faults: {}", "a list"),
-        ("[1, 2", "unreadable YAML"),
+        ("[1, 2", "wanted YAML in UTF-8"),
+        ("period_scale: 0", "period_scale: found 0, wanted 0.001 to 1000"),
+        ("period_scale: .nan", "wanted 0.001 to 1000"),
         ("- a", "a mapping"),
     ],
 )

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -32,6 +33,7 @@ from millrace.stream.valkey import ValkeyStream
 
 SHARDS = 4
 RATE_WAIT_S = 20.0
+SHORT: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 30}
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,12 @@ def test_the_simulator_joins_the_model_in_an_earlier_ones_place_sends_takes_a_fa
         assert_frames_match_the_model(frames, chunks)
         answer = order(tmp_path, Command(faults=orders_of("pump")), wait_s=10)
         assert [struck.kind for struck in answer.struck] == ["spike", "bearing-wear", "drift"]
+        second = subprocess.run(
+            [sys.executable, "-m", "millrace.devices", "--tags", "3"], env=environ, **SHORT, check=False
+        )
+        assert (second.returncode, second.stdout) == (2, "")
+        assert f"A plant runs on {tmp_path} already" in second.stderr
+        assert order(tmp_path, Command(clear=True), wait_s=10).error == ""
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

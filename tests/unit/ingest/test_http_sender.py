@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.bodies.append(body)
         self.server.headers.append(dict(self.headers))
-        plan = self.server.plan.get(self.headers["Millrace-Source"], [])
+        plan = self.server.plan.get(self.headers["Millrace-Source"].encode("latin-1").decode(), [])
         status, retry_after = plan.pop(0) if plan else (202, "")
         if status == 0:  # taken, but the answer is lost
             self.server.taken.append(body)
@@ -129,3 +129,14 @@ def test_a_producer_over_http_delivers_everything_in_order_whatever_it_is_answer
         frame = frame_codec.decode(body)
         identical.setdefault((frame.source, frame.seq), set()).add(body)
     assert all(len(bodies) == 1 for bodies in identical.values())
+
+
+@pytest.mark.requirement("S-19")
+def test_a_source_is_named_in_any_script_and_stops_no_other(door: Door) -> None:
+    sources = {"Gießerei 東", "gw"}
+    producer = Producer(HttpSender(door.url, "secret"), shard_count=4, clock=EdgeClock())
+    for source in sources:
+        producer.send(source, ["a"], np.arange(1), np.arange(1) + 0.5)
+    assert producer.close(timeout_s=5.0) == 0
+    assert {frame_codec.decode(body).source for body in door.taken} == sources
+    assert {headers["Millrace-Source"].encode("latin-1").decode() for headers in door.headers} == sources

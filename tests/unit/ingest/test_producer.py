@@ -17,7 +17,7 @@ import pytest
 
 from millrace.batch import Frame, Incarnation
 from millrace.clock import EdgeClock, HandClock
-from millrace.errors import DataFolderError, StreamUnavailable
+from millrace.errors import DataFolderError, ProtocolError, StreamUnavailable
 from millrace.ingest.delivery import Delivery, Outcome, Outgoing, StreamTransport
 from millrace.ingest.disk import DiskGuard
 from millrace.ingest.disk_buffer import DiskBuffer, Kept
@@ -470,3 +470,18 @@ def test_a_killed_producer_loses_nothing_that_send_took(tmp_path: Path) -> None:
     assert len(values) - len(taken) in (0, 1)  # one may have been kept and not answered for
     assert set(taken) <= set(values)
     assert len(values) == len(set(values))
+
+
+@pytest.mark.requirement("S-19")
+def test_what_no_frame_can_say_is_told_at_once_and_costs_none_that_wait() -> None:
+    stream, clock = MemoryStream(SHARDS), HandClock()
+    producer = made(stream.append, clock)
+    ts_us, value = columns(2)
+    assert producer.send("gw", ["a", "b"], ts_us, value) == 2
+    with pytest.raises(ProtocolError, match=r"bad_schema: found tag index 2, wanted one of 2 given"):
+        producer.send("gw", np.array([0, 2], np.uint32), ts_us, value)
+    with pytest.raises(ProtocolError, match="bad_source: found source 'two"):
+        producer.send("two\nlines", ["a", "b"], ts_us, value)
+    flush_until_empty(producer, clock)
+    assert [(frame.source, frame.value.tolist()) for frame in stored(stream)] == [("gw", [0.0, 1.0])]
+    assert (producer.counts.accepted, producer.counts.delivered) == (2, 2)
