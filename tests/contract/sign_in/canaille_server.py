@@ -9,8 +9,9 @@ import datetime
 import os
 import sys
 import uuid
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 PERSON, PASSWORD, NAME = "ada", "a-password-of-the-tests", "Ada Lovelace"
 CLIENT_ID, CLIENT_SECRET = "millrace-dashboard", "a-secret-of-the-tests"
@@ -64,6 +65,12 @@ class Quiet(WSGIRequestHandler):
         """Quiet."""
 
 
+class Server(ThreadingMixIn, WSGIServer):
+    """A browser opens connections ahead of its requests: one by one, the others would wait behind an idle one."""
+
+    daemon_threads = True
+
+
 def main(port: int, page_url: str) -> None:
     os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # of the provider: it speaks HTTP on this machine
     from canaille import create_app
@@ -73,7 +80,7 @@ def main(port: int, page_url: str) -> None:
     app = create_app(config=configuration(port), env_file=".none")
     with app.app_context():
         people_and_clients(Backend.instance, models, page_url)
-    make_server("localhost", port, app, handler_class=Quiet).serve_forever()
+    make_server("localhost", port, app, server_class=Server, handler_class=Quiet).serve_forever()
 
 
 if __name__ == "__main__":
