@@ -85,7 +85,6 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     scenario = load_scenario(arguments.scenario) if arguments.scenario else Scenario(tags=arguments.tags)
     clock = EdgeClock()
     plant = scenario.plant(start_us=clock.now_us())
-    faults = Faults(plant)
     stream = ValkeyStream(
         settings.stream_url, shard_count=settings.shards, bytes_max=settings.stream_bytes_max
     )
@@ -100,6 +99,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         return bool(stopped) or os.getppid() != parent
 
     await_workers(lambda: shards_owned(settings.postgres_url) >= settings.shards, stopping, clock)
+    faults = Faults(plant, sent_from_us=clock.now_us())
     inbox = Inbox(settings.home, faults)
     labels = [begin(faults, order, clock.now_us()) for order in scenario.orders()]
     if arguments.labels:

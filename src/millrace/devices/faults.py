@@ -130,8 +130,10 @@ class Struck:
 class Faults:
     """The faults of one plant: `apply` changes a window in place or cuts it."""
 
-    def __init__(self, plant: Plant) -> None:
+    def __init__(self, plant: Plant, *, sent_from_us: int | None = None) -> None:
+        """`sent_from_us`: when the plant's first reading is sent; None: when it begins."""
         self._plant = plant
+        self._sent_from_us = plant.start_us if sent_from_us is None else sent_from_us
         self._struck: list[Struck] = []
 
     @property
@@ -158,7 +160,7 @@ class Faults:
         return tuple(self._plant.tags[number] for number in numbers)
 
     def plant_age_s(self, now_us: int) -> float:
-        return (now_us - self._plant.start_us) / SECOND_US
+        return (now_us - self._sent_from_us) / SECOND_US
 
     def first_machine(self, pattern: str) -> str:
         """`*/pump-01/flow` on the first machine of the plant that it means; unchanged where it means none."""

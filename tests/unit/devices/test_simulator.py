@@ -163,7 +163,9 @@ def test_what_a_pump_does_at_once_it_does_to_a_tag_that_speaks_every_second() ->
 
 
 def test_an_answer_says_how_long_the_plant_has_been_sending(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path, Faults(Plant(400, seed=1, sources=4, start_us=START_US)))
+    """And not how long its process has waited for the workers before."""
+    plant = Plant(400, seed=1, sources=4, start_us=START_US - 30 * SECOND_US)
+    inbox = Inbox(tmp_path, Faults(plant, sent_from_us=START_US))
     told: list[Answer] = []
     asking = threading.Thread(target=lambda: told.append(order(tmp_path, Command(faults=orders_of("pump")))))
     asking.start()
