@@ -120,7 +120,12 @@ def test_a_bad_reading_does_not_cost_its_neighbours_at_the_edge(
     sent = [reading(platform), {"tag": TAG, "colour": "red"}]
     answer = edge_api.call("POST", "/v1/readings", json=sent, headers=SIGNED_IN)
     assert answer.status_code == 202
-    assert answer.json() == {"accepted": 1, "rejected": 1, "rejects": [{"index": 1, "reason": "bad_schema"}]}
+    assert answer.json() == {
+        "accepted": 1,
+        "rejected": 1,
+        "reasons": {"bad_schema": 1},
+        "rejects": [{"index": 1, "reason": "bad_schema"}],
+    }
 
 
 # --- what the edge refuses by itself --------------------------------------------------------------------
