@@ -32,6 +32,7 @@ _TARGETS: Final = '{"targetVersions": {"terraform": ">=1.11.0"}}'
 
 NODE_MIN: Final = 20
 """The release that the CDK is tested with; on one that is much older it ends in a traceback of its own."""
+_ANSWER_WAIT_S: Final = 30
 _NODE_WANTED: Final = f"Node.js {NODE_MIN} or later, for the CDK"
 
 
@@ -51,8 +52,10 @@ def need_node() -> None:
 def _version_of(program: str) -> str:
     """`v20.20.2`, or nothing."""
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    except OSError:
+        done = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, check=False, timeout=_ANSWER_WAIT_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 

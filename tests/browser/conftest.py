@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 import pytest
+
+from tests.contract.sign_in.processes import free_port, running, until_answers
 
 TOKEN = "token-of-the-browser-tests"
 TAG = "acme/lyon/press-shop/line-2/press-07/spindle-temp"
@@ -86,40 +83,17 @@ def api() -> Iterator[FakeApi]:
 
 @pytest.fixture(scope="module")
 def page_url(api: FakeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("page")
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(("MILLRACE_", "NICEGUI_", "PYTEST_"))}
-    environ |= {
+    port, folder = free_port(), tmp_path_factory.mktemp("page")
+    settings = {
         "MILLRACE_API_TOKEN": TOKEN,
         "MILLRACE_API_PORT": str(api.server.server_port),
         "MILLRACE_DASHBOARD_PORT": str(port),
         "MILLRACE_HOME": str(folder),
-        "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
     }
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "millrace.dashboard"], env=environ, cwd=folder, stdout=log, stderr=log
-    )
-    url = f"http://127.0.0.1:{port}"
-    _wait_for_page(url, process, folder / "log")
-    yield url
-    process.terminate()
-    process.wait(15)
-
-
-def _wait_for_page(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            raise AssertionError(f"the page's process ended: {log.read_text()}")
-        try:
-            with urlopen(url + "/health", timeout=1) as answer:
-                assert answer.status == 200
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"the page does not answer: {log.read_text()}")
+    url, log = f"http://127.0.0.1:{port}", folder / "log"
+    with running([sys.executable, "-m", "millrace.dashboard"], folder, log, settings):
+        until_answers(url + "/health", log)
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
 
+from tests.browser.looking import text, wait_for
+
 TOKEN = "token-of-the-browser-tests"
-
-
-def wait_for(check: Callable[[], Any], what: str, timeout_s: float = 40.0) -> Any:
-    until_s = time.monotonic() + timeout_s
-    while time.monotonic() < until_s:
-        found = check()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{what}: not within {timeout_s} s")
-
-
-def text(browser: Any) -> str:
-    return str(browser.execute_script("return document.body.innerText"))
 
 
 def sign_in(browser: Any, page_url: str) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.browser.looking import text, wait_for
 from tests.contract.sign_in.canaille_server import NAME, PASSWORD, PERSON
 from tests.contract.sign_in.processes import Places, page_and_provider
-
-WAIT_S = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -22,20 +20,6 @@ def places(browser: Any, api: Any, tmp_path_factory: pytest.TempPathFactory) -> 
         tmp_path_factory.mktemp("sign-in"), api_url=api_url, api_token=api.token
     ) as places:
         yield places
-
-
-def wait_for(check: Callable[[], Any], what: str) -> Any:
-    until_s = time.monotonic() + WAIT_S
-    while time.monotonic() < until_s:
-        found = check()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{what}: not within {WAIT_S} s")
-
-
-def text(browser: Any) -> str:
-    return str(browser.execute_script("return document.body.innerText"))
 
 
 def type_in(browser: Any, field: str, value: str) -> None:

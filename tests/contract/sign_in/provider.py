@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import threading
@@ -167,8 +168,12 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
             )
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
+            takes_packed = "gzip" in self.headers.get("Accept-Encoding", "")
+            if takes_packed:
+                self.send_header("Content-Encoding", "gzip")
             self.end_headers()
-            self.wfile.write(json.dumps(said).encode())
+            content = json.dumps(said).encode()
+            self.wfile.write(gzip.compress(content) if takes_packed else content)
 
         def _answer_raw(self, raw: Raw) -> None:
             self.send_response(raw.status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from typing import Any
 
@@ -63,6 +64,29 @@ def test_a_provider_that_says_nothing_of_itself_is_told_and_the_next_try_finds_i
             told(await page.browser.get("/sign-in"), logs, wanted)
         page.provider.raw = {}
         assert (await page.signed_in()).status_code == 303
+
+    asyncio.run(story())
+
+
+def test_an_answer_that_is_packed_though_nobody_asked_is_not_unpacked(page: Page) -> None:
+    async def story() -> None:
+        about = json.dumps(page.provider.answer("GET", DISCOVERY, "", "")[1]).encode()
+        page.provider.raw = {DISCOVERY: Raw(gzip.compress(about), headers={"Content-Encoding": "gzip"})}
+        with capture_logs() as logs:
+            told(await page.browser.get("/sign-in"), logs, NOT_VALID)
+        assert "packed as 'gzip'" in logs[0]["error"]
+
+    asyncio.run(story())
+
+
+def test_a_query_in_an_address_of_the_providers_is_in_no_line_of_the_log(page: Page) -> None:
+    async def story() -> None:
+        page.provider.metadata = {"jwks_uri": f"{page.provider.url}/keys?for=a-part-that-may-be-secret"}
+        page.provider.raw = {"/keys": Raw(status=500)}
+        with capture_logs() as logs:
+            told(await page.signed_in(), logs, AWAY)
+        assert f"{page.provider.url}/keys: 500" in logs[0]["error"]
+        assert "a-part-that-may-be-secret" not in str(logs)
 
     asyncio.run(story())
 

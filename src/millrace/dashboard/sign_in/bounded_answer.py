@@ -12,9 +12,16 @@ from millrace.dashboard.sign_in.provider_metadata import ProviderMistake
 ANSWER_BYTES_MAX: Final = 256 * 1024
 """As it comes over the wire; what big providers say of themselves, or their keys, is a tenth of it."""
 
+PLAIN: Final = "identity"
+
 
 async def bounded(response: httpx2.Response) -> None:
-    """A hook of the client, called before the body is read."""
+    """A hook of the client, called before the body is read. A packed body, for which nobody asked, could unpack to a
+    thousand times what came over the wire."""
+    packed = response.headers.get("Content-Encoding", PLAIN)
+    if packed != PLAIN:
+        url = response.request.url.copy_with(query=None)
+        raise ProviderMistake(f"{url}: found an answer packed as {packed!r}, wanted it as it is")
     if isinstance(response.stream, httpx2.AsyncByteStream):
         response.stream = _Bounded(response.stream, str(response.request.url.copy_with(query=None)))
 

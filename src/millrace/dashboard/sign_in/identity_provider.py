@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from millrace import telemetry
-from millrace.dashboard.sign_in.bounded_answer import bounded
+from millrace.dashboard.sign_in.bounded_answer import PLAIN, bounded
 from millrace.dashboard.sign_in.provider_metadata import ProviderMistake, believed, way_of_secret
 from millrace.errors import MillraceError, Unavailable
 
@@ -53,7 +53,7 @@ class IdentityProvider:
                 "scope": SCOPE,
                 "code_challenge_method": "S256",
                 "timeout": TIMEOUT_S,
-                "headers": {"Accept-Encoding": "identity"},
+                "headers": {"Accept-Encoding": PLAIN},
                 "event_hooks": {"response": [bounded]},
             },
         )
