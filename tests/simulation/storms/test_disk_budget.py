@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from tests.simulation.real_platform import Platform, running, until
 BOUND_BYTES = 2 * 2**30  # the least that the setting takes
 TAG = "acme/lyon/l1/probe/t0"
 LOOK_S = 30.0
+# The databases' logs grow by files of their own sizes, so how far above the bound it was is left open.
+STOPPED = re.compile(
+    r"ingest has stopped: the data folder holds (?P<held>[\d.]+) GB, "
+    r"wanted less than (?P<wanted>[\d.]+) GB \(MILLRACE_DISK_MAX\)"
+)
 
 
 def post(platform: Platform) -> tuple[int, str, dict[str, str]]:
@@ -64,8 +70,9 @@ def test_at_the_disk_budget_ingest_says_why_and_below_it_goes_on(
                     "the reading that was taken after",
                 )
                 assert client.get("/v1/stats").json()["ingest_closed"] is None
-            said = (tmp_path / "up.log").read_text()
-            assert "ingest has stopped: the data folder holds 2.1" in said
+            found = STOPPED.search((tmp_path / "up.log").read_text())
+            assert found is not None
+            assert float(found["held"]) >= float(found["wanted"]) == round(BOUND_BYTES / 1e9, 2)
             until(lambda: "ingest goes on" in (tmp_path / "up.log").read_text(), LOOK_S, "it says so")
         finally:
             filler.unlink(missing_ok=True)
