@@ -1,7 +1,7 @@
 """Which records a worker has in its hands, so that its successor knows where it died (law 12).
 
 A small file per shard, mapped into memory: a kill keeps the page cache, and only a kill is of interest here
-(after a power cut nobody suspects a record). 24 bytes are written per batch, about a microsecond.
+(after a power cut nobody suspects a record). 120 bytes are written per batch, about a microsecond.
 """
 
 from __future__ import annotations

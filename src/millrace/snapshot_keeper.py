@@ -131,6 +131,3 @@ class SnapshotKeeper:
     def forget(self, shard: int) -> None:
         self._under_way.pop(shard, None)
 
-    def close(self) -> None:
-        self._background.shutdown(wait=True, cancel_futures=True)
-

@@ -72,10 +72,6 @@ class Entry(Construct):
     # --- what others need ---------------------------------------------------------------------------
 
     @property
-    def alb_arn(self) -> str:
-        return self._alb.arn
-
-    @property
     def alb_arn_suffix(self) -> str:
         """The value of the dimension `LoadBalancer`."""
         return self._alb.arn_suffix
