@@ -36,22 +36,13 @@ ENV_HEARTBEAT_FILE: Final = "MILLRACE_HEARTBEAT_FILE"
 ENV_OIDC_ISSUER: Final = "MILLRACE_OIDC_ISSUER"
 ENV_OIDC_CLIENT_ID: Final = "MILLRACE_OIDC_CLIENT_ID"
 
-# Tables of the operational store, in the order in which they are written.
-TABLE_TAG: Final = "tag"
+# Tables of the operational store that more than one place names.
 TABLE_READING: Final = "reading"
 TABLE_ROLLUP_1S: Final = "rollup_1s"
 TABLE_ROLLUP_1M: Final = "rollup_1m"
 TABLE_ROLLUP_1H: Final = "rollup_1h"
-TABLE_ANOMALY: Final = "anomaly"
-TABLE_ALARM: Final = "alarm"
-TABLE_ALARM_EVENT: Final = "alarm_event"
-TABLE_REJECT: Final = "reject"
-TABLE_SEGMENT: Final = "segment"
 TABLE_LEDGER: Final = "ledger"
-TABLE_SHARD: Final = "shard"
-TABLE_SKIP: Final = "skip"
 TABLE_MODEL_CHANGE: Final = "model_change"
-TABLE_AUDIT_EVENT: Final = "audit_event"
 
 
 def stream_key(shard: int) -> str:

@@ -1,4 +1,8 @@
-"""The bucket of the application load balancer's access log: one store that AWS lets no customer key encrypt."""
+"""The bucket of the application load balancer's access log: one store that AWS lets no customer key encrypt.
+
+Elastic Load Balancing, "Enable access logs for your Application Load Balancer": the only server-side encryption option
+that's supported is Amazon S3-managed keys (SSE-S3).
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,6 @@ from millrace_infra.policy import Statement
 from millrace_infra.settings import Environment
 from millrace_infra.terraform import Construct
 
-SSE_S3_SOURCE: Final = (
-    "Elastic Load Balancing, Enable access logs for your Application Load Balancer: "
-    "the only server-side encryption option that's supported is Amazon S3-managed keys (SSE-S3)"
-)
 RESOURCE: Final = "alb-log"
 PREFIX: Final = "alb"
 
