@@ -88,14 +88,19 @@ class Backup(Construct):
             self._guard()
         self._role = _role(self, environment, key, database, storage, self._vault.arn)
         monthly_days = max(environment.settings.critical_days, RETENTION_DAYS_MIN)
+        self.resource_types: dict[str, str] = {}
+        """What has a plan -> AWS Backup's word for its kind, by which its metrics tell the stores of a vault apart.
+        Source: AWS Backup API reference, GetSupportedResourceTypes.
+        """
         self._plan(
             "aurora",
+            "Aurora",
             database.cluster_arn,
             Tier("monthly", MONTHLY, monthly_days),
             Tier("weekly", WEEKLY, WEEKLY_DAYS),
             Tier("daily", DAILY, DAILY_DAYS),
         )
-        self._plan("shared-storage", storage.arn, Tier("daily", DAILY, DAILY_DAYS))
+        self._plan("shared-storage", "EFS", storage.arn, Tier("daily", DAILY, DAILY_DAYS))
 
     @property
     def vault_name(self) -> str:
@@ -105,7 +110,8 @@ class Backup(Construct):
     def vault_arn(self) -> str:
         return self._vault.arn
 
-    def _plan(self, noun: str, arn: str, *tiers: Tier) -> None:
+    def _plan(self, noun: str, resource_type: str, arn: str, *tiers: Tier) -> None:
+        self.resource_types[noun] = resource_type
         name = self._names.of(f"backup-{noun}")
         plan = BackupPlan(
             self,

@@ -87,10 +87,10 @@ ROWS: Final[tuple[Row, ...]] = (
         "batches even when no reading comes. Five minutes outlast a restart.",
         "page", "worker-silent", breaching=5, of=5, stops=("worker",),
         expression="IF(running >= 1, IF(FILL(batches, 0) < 1, 1, 0), 0)"),
-    Row("backup-not-made", "promises",
-        of.one("AWS/Backup", "NumberOfBackupJobsCompleted", "BackupVaultName", "backup_vault", "Sum"), 1, "jobs/h",
-        "No backup was completed in 26 hours: the daily one starts at 03:00 UTC and has two hours' play. A new "
-        "platform has this alarm until its first night.",
+    Row("backup-not-made", "promises", of.backups("NumberOfBackupJobsCompleted"), 1, "jobs/h",
+        "No backup of this store was completed in 26 hours: the daily one starts at 03:00 UTC and has two hours' "
+        "play. Each store has its own alarm, or the backup of one would speak for the other. A new platform has it "
+        "until its first night.",
         "ticket", "backup", compare="<", breaching=26, of=26, period_s=HOUR_S, missing="breaching"),
     Row("rotation-overdue", "promises", _SECRET_AGE, limits.secret_age_days, "days",
         "A secret is older than its rotation's rhythm and the two days in which Secrets Manager tries again, or for "

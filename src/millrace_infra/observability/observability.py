@@ -93,6 +93,7 @@ class Observability(Construct):
             cache_nodes=cache_nodes(environment),
             file_system_id=storage.file_system_id,
             backup_vault=backup.vault_name,
+            backup_types=backup.resource_types,
             archive_bucket=archive.bucket,
             archive_copy_bucket=archive.copy_bucket,
             archive_copy_rule=RULE,

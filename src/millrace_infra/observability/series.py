@@ -122,6 +122,12 @@ def archive_copy(name: str) -> Series:
     return Series("AWS/S3", name, {**buckets, "RuleId": Of("archive_copy_rule")}, "Sum")
 
 
+def backups(name: str) -> Series:
+    """Of each store that has a plan: the vault's own sum hides that one of them has none."""
+    dimensions = {"BackupVaultName": Of("backup_vault"), "ResourceType": Of("backup_types")}
+    return Series("AWS/Backup", name, dimensions, "Sum")
+
+
 def one(namespace: str, name: str, dimension: str, field: str, statistic: str) -> Series:
     """A metric that one dimension tells apart."""
     return Series(namespace, name, {dimension: Of(field)}, statistic)

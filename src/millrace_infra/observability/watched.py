@@ -50,6 +50,8 @@ class Watched:
     cache_nodes: Mapping[str, str]
     file_system_id: str
     backup_vault: str
+    backup_types: Mapping[str, str]
+    """What the vault's plans are for -> AWS Backup's word for its kind; a vault has one of each."""
     archive_bucket: str
     archive_copy_bucket: str
     """Empty where the settings want no second copy."""

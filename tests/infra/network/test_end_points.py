@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from millrace_infra.network.end_point_services import GATEWAYS as GATEWAY_ROWS
+from millrace_infra.network.end_point_services import INTERFACES as INTERFACE_ROWS
 from tests.infra.network.conftest import NetworkAlone
 from tests.infra.network.test_network import environment_of
 from tests.infra.program import Program, Resource
@@ -35,32 +37,63 @@ def test_there_are_the_end_points_that_the_egress_wants(platform: Program) -> No
 
 
 @pytest.mark.requirement("S-14")
+@pytest.mark.requirement("S-02")
 def test_an_interface_end_point_answers_in_every_zone_under_the_services_own_name(platform: Program) -> None:
-    zones = len(environment_of(platform).settings.zone_ids)
     for one in platform.of("aws_vpc_endpoint"):
         if one["vpc_endpoint_type"] == "Interface":
             assert one["private_dns_enabled"] is True
-            assert len(one["subnet_ids"]) == zones
+            assert sorted(one["subnet_ids"]) == of_private(platform, "aws_subnet"), one.path
             assert [platform.follow(id_).path for id_ in one["security_group_ids"]] == [  # type: ignore[union-attr]
                 "network/security-groups/endpoints"
             ]
 
 
+@pytest.mark.requirement("S-14")
+@pytest.mark.requirement("S-02")
+def test_a_gateway_end_point_is_on_the_way_of_every_private_subnet_and_of_no_other(platform: Program) -> None:
+    """Where it is not, S3 is reached through the NAT gateway, which costs by the byte; isolated subnets need none."""
+    for one in platform.of("aws_vpc_endpoint"):
+        if one["vpc_endpoint_type"] == "Gateway":
+            assert sorted(one["route_table_ids"]) == of_private(platform, "aws_route_table"), one.path
+
+
+def of_private(program: Program, kind: str) -> list[str]:
+    """References to those of the private tier, in all zones."""
+    tier = [one for one in program.of(kind) if one["tags"]["tier"] == "private"]
+    return sorted("${" + one.address + ".id}" for one in tier)
+
+
+@pytest.mark.requirement("S-14")
+def test_an_end_point_is_of_its_service_in_the_environments_own_region(platform: Program) -> None:
+    for one in platform.of("aws_vpc_endpoint"):
+        assert one["service_name"] == f"com.amazonaws.{environment_of(platform).region}.{service(one)}"
+
+
 @pytest.mark.requirement("S-13")
-def test_an_end_point_lets_in_only_our_account_and_s3_besides_the_layers_of_images(
-    network_alone: NetworkAlone,
-) -> None:
-    program = network_alone("us-east-1")
-    for one in program.of("aws_vpc_endpoint"):
-        for statement in json.loads(one["policy"])["Statement"]:
-            bounds = statement.get("Condition", {}).get("StringEquals", {})
-            if not bounds:
-                assert statement["Action"] == ["s3:GetObject"]
-                assert statement["Resource"] == ["arn:aws:s3:::prod-us-east-1-starport-layer-bucket/*"]
-                continue
-            assert set(bounds.values()) == {"123456789012"}
-            assert "aws:PrincipalAccount" in bounds
-            assert all("*" not in action for action in statement["Action"])
+def test_an_end_point_lets_in_only_our_account_and_s3_besides_the_layers_of_images(platform: Program) -> None:
+    """What acts on a resource acts on one of ours; what knows no resource is called by a role of ours."""
+    environment = environment_of(platform)
+    layers = f"arn:aws:s3:::prod-{environment.region}-starport-layer-bucket/*"
+    caller = {"aws:PrincipalAccount": environment.settings.account_id}
+    ours = caller | {"aws:ResourceAccount": environment.settings.account_id}
+    rows = {row.name: row for row in (*INTERFACE_ROWS, *GATEWAY_ROWS)}
+    for one in platform.of("aws_vpc_endpoint"):
+        row = rows[service(one)]
+        wanted = [(list(row.on_ours), ["*"], {"StringEquals": ours})] if row.on_ours else []
+        wanted += [(list(row.unowned), ["*"], {"StringEquals": caller})] if row.unowned else []
+        wanted += [(["s3:GetObject"], [layers], {})] if row.name == "s3" else []
+        found = one.statements()
+        assert [(s["Action"], s["Resource"], s.get("Condition", {})) for s in found] == wanted, one.path
+        assert all((s["Effect"], s["Principal"]) == ("Allow", {"AWS": "*"}) for s in found), one.path
+
+
+@pytest.mark.requirement("S-13")
+def test_an_end_point_names_each_action_of_its_own_service() -> None:
+    for row in (*INTERFACE_ROWS, *GATEWAY_ROWS):
+        prefix = PREFIXES.get(row.name, row.name)
+        for action in (*row.on_ours, *row.unowned):
+            assert action.startswith(f"{prefix}:"), action
+            assert "*" not in action, action
 
 
 def role_actions(program: Program, *services: str) -> Iterator[tuple[str, str]]:

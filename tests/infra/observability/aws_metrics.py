@@ -24,7 +24,8 @@ SOURCES: Final[Mapping[str, str]] = {
     "AWS/ElastiCache": "ElastiCache guide, Metrics for Valkey and Redis OSS; host-level metrics",
     "AWS/S3": "S3 user guide, Amazon S3 CloudWatch metrics, replication metrics",
     "AWS/EFS": "EFS guide, CloudWatch metrics for Amazon EFS",
-    "AWS/Backup": "AWS Backup guide, AWS Backup metrics with Amazon CloudWatch",
+    "AWS/Backup": "AWS Backup guide, AWS Backup metrics with Amazon CloudWatch; its dimensions: CloudWatch guide, "
+    "supported metrics for resource tags for telemetry",
     "AWS/CertificateManager": "ACM guide, Supported CloudWatch metrics",
     "AWS/NATGateway": "VPC guide, NAT gateway metrics and dimensions",
     "AWS/Lambda": "Lambda guide, Types of metrics for Lambda functions",
@@ -73,7 +74,7 @@ METRICS: Final[Mapping[tuple[str, str, Dimensions], str]] = {
     # exists because the rule has its metrics on
     **_all("AWS/S3", "SourceBucket DestinationBucket RuleId", "OperationsFailedReplication"),
     **_all("AWS/EFS", "FileSystemId", "PercentIOLimit"),
-    **_all("AWS/Backup", "BackupVaultName", "NumberOfBackupJobsCompleted"),
+    **_all("AWS/Backup", "BackupVaultName ResourceType", "NumberOfBackupJobsCompleted"),
     **_all("AWS/CertificateManager", "CertificateArn", "DaysToExpiry"),
     **_all("AWS/NATGateway", "NatGatewayId", "ErrorPortAllocation"),
     **_all("AWS/Lambda", "FunctionName", "Errors", "Throttles"),

@@ -28,6 +28,7 @@ from tests.infra.observability.alarms import (
     alarm,
     alarms,
     metrics,
+    metrics_of,
     noun_of,
     of_row,
     own_namespace,
@@ -154,6 +155,7 @@ def test_our_metrics_lie_where_the_collector_puts_them() -> None:
 def test_a_dimension_names_something_of_this_deployment(watch: Program) -> None:
     """An identifier is a reference, or a name with our suffix, or a word out of a closed set."""
     words = {"ALL", watch.json["provider"]["aws"][0]["region"], *SINKS, *ROTATED, "stream_unavailable", "all"}
+    words |= set(BACKED_UP.values())
     for metric, values in metrics(watch):
         for dimension, value in values.items():
             ours = value.startswith("${") or SUFFIX in re.split(r"[-/]", value) or value in words
@@ -182,7 +184,8 @@ def test_the_commission_s_own_promises_are_watched() -> None:
 
 def test_every_instance_node_service_and_target_has_its_own_alarm(peak: Program) -> None:
     counts = {"database-processor-full": 3, "cache-memory-full": 3, "processor-full": 3, "target-errors": 4,
-              "tasks-too-few": 2, "store-away": 3, "way-out-of-ports": 3, "rotation-overdue": 3}  # fmt: skip
+              "tasks-too-few": 2, "store-away": 3, "way-out-of-ports": 3, "rotation-overdue": 3,
+              "backup-not-made": 2}  # fmt: skip
     assert {name: len(of_row(peak, name)) for name in counts} == counts
 
 
@@ -260,11 +263,33 @@ def test_the_commission_s_numbers_are_its_own(watch: Program) -> None:
         # the 99th of 100 is over the promise where more than one of 100 is
         latency = alarm(watch, name)
         assert (latency["threshold"], latency["comparison_operator"]) == (1, "GreaterThanThreshold")
-    backup = alarm(watch, "backup-not-made")
-    assert (backup["period"], backup["evaluation_periods"], backup["datapoints_to_alarm"]) == (3_600, 26, 26)
+    for backup in of_row(watch, "backup-not-made"):
+        periods = (backup["period"], backup["evaluation_periods"], backup["datapoints_to_alarm"])
+        assert periods == (3_600, 26, 26), backup.path
     certificate = alarm(watch, "certificate-expires")
     assert certificate["threshold"] == 30
     assert certificate["metric_name"] == "DaysToExpiry"
+
+
+BACKED_UP = {"aws_rds_cluster": "Aurora", "aws_efs_file_system": "EFS"}
+"""Kind of a store -> AWS Backup's word for it. Source: AWS Backup API reference, GetSupportedResourceTypes."""
+
+
+def test_a_store_without_its_backup_is_told_though_another_one_has_its_own(watch: Program) -> None:
+    """What the plans owe, store by store: each is left out once, while every other one has its backup every night."""
+    stores = [watch.follow(arn) for one in watch.of("aws_backup_selection") for arn in one["resources"]]
+    owed = {BACKED_UP[store.type] for store in stores if store}
+    assert len(owed) == len(stores), "two of one kind in a vault have one series"
+    of_night: list[Point] = [None, None, None, 1.0, *[None] * 20]
+    for absent in owed:
+        told = {kind: [None] * 72 if kind == absent else of_night * 3 for kind in owed}
+        states = {}
+        for found in of_row(watch, "backup-not-made"):
+            ((_, dimensions),) = metrics_of(found)
+            assert watch.follow(dimensions["BackupVaultName"]) in watch.of("aws_backup_vault")
+            kind = dimensions["ResourceType"]
+            states[kind] = state(rule_of(found), watched(found, {"value": told[kind]}))
+        assert states == {kind: "ALARM" if kind == absent else "OK" for kind in owed}
 
 
 # --- the composite, and deployments -----------------------------------------------------------------
