@@ -31,6 +31,8 @@ from millrace.settings import Settings
 FORMAT: Final = 1
 """Version of the folder's layout; another one is refused, never guessed at."""
 
+IDENTITY_FILE: Final = "folder.json"
+
 LOCK_TRIES: Final = 10
 LOCK_TRY_S: Final = 0.05
 
@@ -67,10 +69,11 @@ class DataFolder:
     def open(cls, settings: Settings) -> DataFolder:
         """Make or open the folder and lock it; DataFolderError says what is wrong and what to do."""
         path = settings.home.absolute()
+        _check_free(path)
         _make(path)
         lock = _locked(path)
         try:
-            _check_space(path, settings)
+            _probe(path)
             return cls(path, _identified(path, settings), lock)
         except BaseException:
             _let_go(lock)
@@ -142,7 +145,7 @@ def read_identity(path: Path) -> Identity | None:
     """The folder's identity, None where there is none yet; DataFolderError when it is damaged or of
     another format.
     """
-    file = path / "folder.json"
+    file = path / IDENTITY_FILE
     try:
         content: Any = json.loads(file.read_text())
     except FileNotFoundError:
@@ -213,7 +216,7 @@ def require_removable(path: Path) -> None:
     pid = running_pid(path)
     if pid:
         raise DataFolderError(f"{path} is in use by process {pid}. Stop it first (Ctrl-C there), then reset.")
-    if not (path / "folder.json").exists() and not (path / "lock").exists():
+    if not (path / IDENTITY_FILE).exists() and not (path / "lock").exists():
         raise DataFolderError(
             f"{path} is no data folder of Millrace (no folder.json in it); nothing was deleted."
         )
@@ -225,7 +228,7 @@ def remove(path: Path) -> None:
     """
     require_removable(path)
     sockets.remove_short(path / "run")
-    for entry in sorted(path.iterdir(), key=lambda entry: entry.name in {"folder.json", "lock"}):
+    for entry in sorted(path.iterdir(), key=lambda entry: entry.name in {IDENTITY_FILE, "lock"}):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
@@ -295,7 +298,7 @@ def _identified(path: Path, settings: Settings) -> Identity:
                 "or choose another folder with MILLRACE_HOME, or give this one up with `millrace reset`."
             )
         identity = Identity(uuid.uuid4().hex, 1, FORMAT, settings.shards)
-        write_whole(path / "folder.json", json.dumps(asdict(identity), indent=2) + "\n")
+        write_whole(path / IDENTITY_FILE, json.dumps(asdict(identity), indent=2) + "\n")
     elif "shards" in settings.model_fields_set and settings.shards != identity.shards:
         raise DataFolderError(
             f"{path} was made with {identity.shards} shards, MILLRACE_SHARDS says {settings.shards}. The "
@@ -306,14 +309,23 @@ def _identified(path: Path, settings: Settings) -> Identity:
     return identity
 
 
-def _check_space(path: Path, settings: Settings) -> None:
-    free = shutil.disk_usage(path).free
+def _check_free(path: Path) -> None:
+    """Before anything is made there."""
+    free = shutil.disk_usage(existing(path)).free
     if free < FREE_AT_START_BYTES:
         raise DataFolderError(
             f"Only {free // 2**20} MiB are free on the disk of {path}, a start needs "
             f"{FREE_AT_START_BYTES // 2**20} MiB. "
             "Free some space, or choose a folder on another disk with MILLRACE_HOME. Nothing was changed."
         )
+
+
+def existing(path: Path) -> Path:
+    """The folder itself, or the nearest above it that is there."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+
+
+def _probe(path: Path) -> None:
     probe = path / "run" / "probe"
     try:
         write_whole(probe, "x" * 4096)
