@@ -16,6 +16,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 import time
 import uuid
 from dataclasses import asdict, dataclass
@@ -148,7 +149,7 @@ def read_identity(path: Path) -> Identity | None:
     file = path / IDENTITY_FILE
     try:
         content: Any = json.loads(file.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise DataFolderError(
@@ -240,12 +241,8 @@ def _make(path: Path) -> None:
     try:
         new = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
-        if not new and not (path / "lock").exists() and any(_foreign(path)):
-            raise DataFolderError(
-                f"{path} holds other files ({', '.join(sorted(_foreign(path))[:3])}, …) and is no data "
-                f"folder. "
-                "Choose an empty one with MILLRACE_HOME."
-            )
+        if not new:
+            _require_ours(path)
         for name in ("run", "logs"):
             (path / name).mkdir(exist_ok=True)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
@@ -255,6 +252,15 @@ def _make(path: Path) -> None:
         ) from None
     except OSError as error:
         raise _no_space(path, error) from None
+
+
+def _require_ours(path: Path) -> None:
+    if not (path / "lock").exists() and any(_foreign(path)):
+        raise DataFolderError(
+            f"{path} holds other files ({', '.join(sorted(_foreign(path))[:3])}, …) and is no data "
+            f"folder. "
+            "Choose an empty one with MILLRACE_HOME."
+        )
 
 
 def _foreign(path: Path) -> list[str]:
@@ -311,10 +317,10 @@ def _identified(path: Path, settings: Settings) -> Identity:
 
 def _check_free(path: Path) -> None:
     """Before anything is made there."""
-    free = shutil.disk_usage(existing(path)).free
-    if free < FREE_AT_START_BYTES:
+    disk = shutil.disk_usage(existing(path))
+    if disk.free < FREE_AT_START_BYTES and disk.total:  # /proc has neither, and says so itself
         raise DataFolderError(
-            f"Only {free // 2**20} MiB are free on the disk of {path}, a start needs "
+            f"Only {disk.free // 2**20} MiB are free on the disk of {path}, a start needs "
             f"{FREE_AT_START_BYTES // 2**20} MiB. "
             "Free some space, or choose a folder on another disk with MILLRACE_HOME. Nothing was changed."
         )
@@ -323,6 +329,26 @@ def _check_free(path: Path) -> None:
 def existing(path: Path) -> Path:
     """The folder itself, or the nearest above it that is there."""
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+
+
+def require_writable(path: Path) -> None:
+    """DataFolderError where a start could not write its folder. Tried and taken back, not asked: root is told that it
+    may write to a read-only mount or below /proc.
+    """
+    at = existing(path)
+    file = next((part for part in (path, *path.parents) if part.exists() and not part.is_dir()), None)
+    if file is not None:
+        raise DataFolderError(f"{file} is a file, wanted a folder. Choose another one with MILLRACE_HOME.")
+    if at == path:
+        _require_ours(path)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".millrace-probe-", dir=at) as probe:
+            write_whole(Path(probe) / "probe", "x" * 4096)
+    except OSError as error:
+        raise DataFolderError(
+            f"{path}: nothing can be written in {at} ({error.strerror}), wanted: files that are synced. Make it "
+            "writable, or choose another folder with MILLRACE_HOME."
+        ) from None
 
 
 def _probe(path: Path) -> None:
