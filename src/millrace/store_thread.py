@@ -122,7 +122,7 @@ class StoreThread:
             if mine and not written.retry:
                 self._on_written(mine, self._clock.monotonic_s() - begin_s)
             self._taken(outputs, written.retry)
-            if written.retry:
+            if written.retry:  # the sink has counted why: one that buffers does so long before it asks
                 return self._put_off(pause_s, "the sink asks for a retry")
             self.unavailable = ""
             return 0.0
@@ -132,6 +132,7 @@ class StoreThread:
             self._on_lost(lost.shard)
             return 0.0
         except Unavailable as error:
+            telemetry.will_retry(self.sink.name)
             return self._put_off(pause_s, str(error))
         finally:
             with self._changed:
@@ -139,11 +140,10 @@ class StoreThread:
                 self._changed.notify_all()
 
     def _put_off(self, pause_s: float, why: str) -> float:
-        """The same again later: said once, counted each time."""
+        """The same again later; said once."""
         if not self.unavailable:
             log.warning("sink_away", sink=self.sink.name, error=why)
         self.unavailable = why
-        telemetry.will_retry(self.sink.name)
         return _longer(pause_s)
 
     def _taken(self, outputs: Sequence[Output], retry: Sequence[Output]) -> None:

@@ -36,6 +36,11 @@ def feed_of(settings: Settings) -> Feed:
     )
 
 
+def page_url_of(settings: Settings) -> str:
+    """Where people open the page."""
+    return settings.dashboard_url or f"http://127.0.0.1:{settings.dashboard_port}"
+
+
 def way_in_of(settings: Settings) -> tuple[WayIn, Sessions, ClientSecret | None]:
     """How people sign in: with the identity provider where there is one, else with the token."""
     if not settings.oidc_issuer:
@@ -50,7 +55,7 @@ def way_in_of(settings: Settings) -> tuple[WayIn, Sessions, ClientSecret | None]
         partial(IdentityProvider, settings.oidc_issuer, settings.oidc_client_id),
         sessions,
         secret=secret.value,
-        page_url=settings.dashboard_url or f"http://127.0.0.1:{settings.dashboard_port}",
+        page_url=page_url_of(settings),
         now_s=time.time,
     )
     return way_in, sessions, secret
@@ -85,7 +90,7 @@ def _serve(settings: Settings, way_in: WayIn, sessions: Sessions, secret: Client
     if secret is not None:
         app.on_startup(secret.keep_fresh)
     app.on_shutdown(feed.stop)
-    app.add_middleware(Gate, way_in=way_in, sessions=sessions)
+    app.add_middleware(Gate, way_in=way_in, sessions=sessions, page_url=page_url_of(settings))
     ui.run(
         host="127.0.0.1",
         port=settings.dashboard_port,

@@ -6,6 +6,7 @@ The simulator writes its answer beside it (`<name>.answer`), so that whoever ask
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
@@ -43,6 +44,14 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     clear: bool = False
 
 
+class OrderRefused(MillraceError):
+    """In the simulator's own words, with the exit code of its error: 2 for a name that nothing has."""
+
+    def __init__(self, words: str, exit_code: int) -> None:
+        super().__init__(words)
+        self.exit_code = exit_code
+
+
 class Struck(msgspec.Struct, frozen=True, kw_only=True):
     """A fault as it was begun: what a label says."""
 
@@ -55,9 +64,11 @@ class Struck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a command; `error` empty when all went well. `plant_age_s`: since it sent its first reading."""
+    """What came of a command; `error` empty when all went well, else nothing of it was done. `plant_age_s`: since
+    it sent its first reading."""
 
     error: str = ""
+    exit_code: int = MillraceError.exit_code  # of an error
     struck: tuple[Struck, ...] = ()
     plant_age_s: float = 0.0
 
@@ -120,7 +131,7 @@ def folder_of(home: Path) -> Path:
 def order(home: Path, command: Command, *, wait_s: float = 5.0) -> Answer:
     """Hand a command to the running simulator and wait for its answer.
 
-    DataFolderError when none takes it in time; MillraceError, in its words, when it refused.
+    DataFolderError when none takes it in time; OrderRefused, in its words, when it refused.
     """
     folder = folder_of(home)
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +148,7 @@ def order(home: Path, command: Command, *, wait_s: float = 5.0) -> Answer:
             answer = msgspec.json.decode(answer_path.read_bytes(), type=Answer)
             answer_path.unlink()
             if answer.error:
-                raise MillraceError(answer.error)
+                raise OrderRefused(answer.error, answer.exit_code)
             return answer
         time.sleep(0.05)
     path.unlink(missing_ok=True)
@@ -173,18 +184,22 @@ class Inbox:
                     error=f"a command of {path.stat().st_size} bytes, wanted at most {COMMAND_BYTES_MAX}"
                 )
             command = msgspec.json.decode(path.read_bytes(), type=Command)
-            if command.clear:
-                self._faults.clear()
-            struck = tuple(begin(self._faults, order, now_us) for order in command.faults)
+            with self._faults.all_or_none():
+                if command.clear:
+                    self._faults.clear()
+                struck = tuple(begin(self._faults, order, now_us) for order in command.faults)
             return Answer(struck=struck, plant_age_s=self._faults.plant_age_s(now_us))
-        except (MillraceError, msgspec.DecodeError, OSError) as error:
+        except MillraceError as error:
+            return Answer(error=str(error), exit_code=error.exit_code)
+        except (msgspec.DecodeError, OSError) as error:
             return Answer(error=str(error))
 
     def _forget_old_answers(self) -> None:
         old_s = time.time() - ANSWER_AGE_S_MAX
         for path in self._folder.glob("*.answer"):
-            if path.stat().st_mtime < old_s:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # whoever asked has read it meanwhile
+                if path.stat().st_mtime < old_s:
+                    path.unlink()
 
 
 def begin(faults: Faults, order: FaultOrder, now_us: int) -> Struck:

@@ -7,7 +7,8 @@ was cut into windows. Magnitudes are in multiples of the tag's own normal spread
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
@@ -152,12 +153,29 @@ class Faults:
         kind = known_kind(fault.kind)
         numbers = struck_tags(self._plant, fault)
         if not len(numbers):
-            hint = nearest(fault.pattern, self._plant.tags + self._plant.source_names)
-            raise SettingError(
-                "fault target", got=fault.pattern, want=f"a path or pattern that some tag has{hint}"
-            )
+            what = "some tag" if kind.drops else "some measured signal"
+            want = f"a path or pattern that {what} has{self._near(fault.pattern)}"
+            raise SettingError("fault target", got=fault.pattern, want=want)
         self._struck.append(Struck(fault, kind, numbers))
         return tuple(self._plant.tags[number] for number in numbers)
+
+    @contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """What is added or healed inside is taken back when one of it is refused."""
+        before = list(self._struck)
+        try:
+            yield
+        except BaseException:
+            self._struck = before
+            raise
+
+    def _near(self, pattern: str) -> str:
+        """What may have been meant: a tag, a machine (by its path or, at any place, its name), a source."""
+        machines = dict.fromkeys(path.rpartition("/")[0] for path in self._plant.tags)
+        names = [f"*/{path.rpartition('/')[2]}" for path in machines]
+        sources = [f"source:{name}" for name in self._plant.source_names]
+        known = (*self._plant.tags, *machines, *dict.fromkeys(names), *sources)
+        return nearest(pattern, known) or f", such as {names[0]}"
 
     def plant_age_s(self, now_us: int) -> float:
         return (now_us - self._sent_from_us) / SECOND_US

@@ -11,8 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from millrace.errors import MillraceError
 from millrace.local import durability, endpoints, folder, ports
@@ -38,9 +37,11 @@ def examine(settings: Settings) -> Iterator[Check]:
     """Every check in turn; none changes anything, none raises."""
     for name, check in _CHECKS.items():
         try:
-            yield check(settings)
+            done = check(settings)
+            yield replace(done, advice="") if done.ok else done
         except MillraceError as error:
-            yield Check(name, False, str(error).splitlines()[0], "see the message")
+            found, _, advice = str(error).splitlines()[0].partition(". ")
+            yield Check(name, False, found, advice.rstrip(".") or "see the message")
         except OSError as error:
             yield Check(
                 name,
@@ -75,19 +76,16 @@ def _version(command: list[str]) -> str:
 def _folder(settings: Settings) -> Check:
     home = settings.home.absolute()
     identity = folder.read_identity(home)
+    folder.require_writable(home)
     if identity is None:
-        parent = next(path for path in (home, *home.parents) if path.exists())
-        writable = os.access(parent, os.W_OK)
-        return Check(
-            "data folder", writable, f"{home} is not there yet", "" if writable else f"make {parent} writable"
-        )
+        return Check("data folder", True, f"{home} is not there yet, and can be made")
     pid = folder.running_pid(home)
     use = f"in use by pid {pid}" if pid else "not in use"
-    return Check("data folder", os.access(home, os.W_OK), f"{home}: {identity.shards} shards, {use}")
+    return Check("data folder", True, f"{home}: {identity.shards} shards, {use}, can be written")
 
 
 def _disk(settings: Settings) -> Check:
-    usage = shutil.disk_usage(_existing(settings.home))
+    usage = shutil.disk_usage(folder.existing(settings.home))
     bound = f"the folder may take {settings.disk_max_bytes / 1e9:.1f} GB"
     found = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f} GB, {bound}"
     enough = usage.free > settings.disk_free_min_bytes + 2**30
@@ -97,7 +95,7 @@ def _disk(settings: Settings) -> Check:
 
 def _sync(settings: Settings) -> Check:
     """An append is acknowledged after a sync, so its time is the floor of every latency."""
-    probe = _existing(settings.home) / f".millrace-probe-{os.getpid()}"
+    probe = folder.existing(settings.home) / f".millrace-probe-{os.getpid()}"
     times_ms = []
     handle = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -129,10 +127,6 @@ def _ports(settings: Settings) -> Check:
         ", ".join(bad) or ", ".join(str(port) for _, port in ports.wanted(settings).values()) + " are free"
     )
     return Check("ports", not bad, found, "" if not bad else "name free ones with these settings")
-
-
-def _existing(path: Path) -> Path:
-    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
 
 
 def _running(settings: Settings) -> Iterator[Check]:

@@ -10,6 +10,7 @@ import valkey
 
 from millrace.errors import SettingError, StoreUnavailable, StreamUnavailable
 from millrace.local.addresses import Addresses
+from millrace.settings import Settings
 from millrace.stream.durability import WANTED as STREAM_WANTED
 from millrace.stream.durability import check as check_stream
 
@@ -34,14 +35,32 @@ class Promise:
 def require(addresses: Addresses, stream_bytes_max: int) -> None:
     """SettingError for the first promise that a server does not keep."""
     for promise in promises(addresses):
-        if not promise.kept:
-            raise SettingError(
-                promise.setting,
-                got=f"{promise.name} = {promise.found}",
-                want=f"{promise.name} = {promise.wanted}: what is answered 202 must survive a power cut",
-            )
+        _require(promise)
     config, _, role = _asked(addresses.stream_url)
     check_stream(config, role, bytes_max=stream_bytes_max)  # its memory as well
+
+
+def require_own(settings: Settings) -> None:
+    """The same of the servers that the settings name alone, before ours are there."""
+    for promise in _postgres(settings.postgres_url) if settings.postgres_url else ():
+        _require(promise)
+    if settings.stream_url and settings.cache_url:
+        for promise in _stream(settings.stream_url, settings.cache_url):
+            _require(promise)
+    if settings.stream_url:
+        config, _, role = _answered(settings.stream_url, "The stream server (MILLRACE_STREAM_URL)")
+        check_stream(config, role, bytes_max=settings.stream_bytes_max)
+    elif settings.cache_url:
+        _answered(settings.cache_url, "The cache server (MILLRACE_CACHE_URL)")
+
+
+def _require(promise: Promise) -> None:
+    if not promise.kept:
+        raise SettingError(
+            promise.setting,
+            got=f"{promise.name} = {promise.found}",
+            want=f"{promise.name} = {promise.wanted}: what is answered 202 must survive a power cut",
+        )
 
 
 def promises(addresses: Addresses) -> list[Promise]:
@@ -70,13 +89,8 @@ def _shown(connection: psycopg.Connection[Any], name: str) -> str:
 
 
 def _stream(url: str, cache_url: str) -> list[Promise]:
-    try:
-        config, run_id, role = _asked(url)
-        _, cache_run_id, _ = _asked(cache_url)
-    except valkey.ValkeyError as error:
-        raise StreamUnavailable(
-            f"The stream or cache server (MILLRACE_STREAM_URL, MILLRACE_CACHE_URL): {error}"
-        ) from None
+    config, run_id, role = _answered(url, "The stream server (MILLRACE_STREAM_URL)")
+    _, cache_run_id, _ = _answered(cache_url, "The cache server (MILLRACE_CACHE_URL)")
     told = [
         Promise("stream", name, config.get(name, "unknown"), wanted, "MILLRACE_STREAM_URL")
         for name, wanted in STREAM_WANTED.items()
@@ -87,6 +101,13 @@ def _stream(url: str, cache_url: str) -> list[Promise]:
         Promise("stream", "role", role, "master", "MILLRACE_STREAM_URL"),
         Promise("cache", "server", apart, "a server of its own", "MILLRACE_CACHE_URL"),
     ]
+
+
+def _answered(url: str, who: str) -> tuple[dict[str, str], str, str]:
+    try:
+        return _asked(url)
+    except valkey.ValkeyError as error:
+        raise StreamUnavailable(f"{who}: {error}") from None
 
 
 def _asked(url: str) -> tuple[dict[str, str], str, str]:

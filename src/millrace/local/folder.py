@@ -16,6 +16,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 import time
 import uuid
 from dataclasses import asdict, dataclass
@@ -30,6 +31,8 @@ from millrace.settings import Settings
 
 FORMAT: Final = 1
 """Version of the folder's layout; another one is refused, never guessed at."""
+
+IDENTITY_FILE: Final = "folder.json"
 
 LOCK_TRIES: Final = 10
 LOCK_TRY_S: Final = 0.05
@@ -67,10 +70,11 @@ class DataFolder:
     def open(cls, settings: Settings) -> DataFolder:
         """Make or open the folder and lock it; DataFolderError says what is wrong and what to do."""
         path = settings.home.absolute()
+        _check_free(path)
         _make(path)
         lock = _locked(path)
         try:
-            _check_space(path, settings)
+            _probe(path)
             return cls(path, _identified(path, settings), lock)
         except BaseException:
             _let_go(lock)
@@ -142,10 +146,10 @@ def read_identity(path: Path) -> Identity | None:
     """The folder's identity, None where there is none yet; DataFolderError when it is damaged or of
     another format.
     """
-    file = path / "folder.json"
+    file = path / IDENTITY_FILE
     try:
         content: Any = json.loads(file.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise DataFolderError(
@@ -213,7 +217,7 @@ def require_removable(path: Path) -> None:
     pid = running_pid(path)
     if pid:
         raise DataFolderError(f"{path} is in use by process {pid}. Stop it first (Ctrl-C there), then reset.")
-    if not (path / "folder.json").exists() and not (path / "lock").exists():
+    if not (path / IDENTITY_FILE).exists() and not (path / "lock").exists():
         raise DataFolderError(
             f"{path} is no data folder of Millrace (no folder.json in it); nothing was deleted."
         )
@@ -225,7 +229,7 @@ def remove(path: Path) -> None:
     """
     require_removable(path)
     sockets.remove_short(path / "run")
-    for entry in sorted(path.iterdir(), key=lambda entry: entry.name in {"folder.json", "lock"}):
+    for entry in sorted(path.iterdir(), key=lambda entry: entry.name in {IDENTITY_FILE, "lock"}):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
@@ -237,12 +241,8 @@ def _make(path: Path) -> None:
     try:
         new = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
-        if not new and not (path / "lock").exists() and any(_foreign(path)):
-            raise DataFolderError(
-                f"{path} holds other files ({', '.join(sorted(_foreign(path))[:3])}, …) and is no data "
-                f"folder. "
-                "Choose an empty one with MILLRACE_HOME."
-            )
+        if not new:
+            _require_ours(path)
         for name in ("run", "logs"):
             (path / name).mkdir(exist_ok=True)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
@@ -252,6 +252,15 @@ def _make(path: Path) -> None:
         ) from None
     except OSError as error:
         raise _no_space(path, error) from None
+
+
+def _require_ours(path: Path) -> None:
+    if not (path / "lock").exists() and any(_foreign(path)):
+        raise DataFolderError(
+            f"{path} holds other files ({', '.join(sorted(_foreign(path))[:3])}, …) and is no data "
+            f"folder. "
+            "Choose an empty one with MILLRACE_HOME."
+        )
 
 
 def _foreign(path: Path) -> list[str]:
@@ -295,7 +304,7 @@ def _identified(path: Path, settings: Settings) -> Identity:
                 "or choose another folder with MILLRACE_HOME, or give this one up with `millrace reset`."
             )
         identity = Identity(uuid.uuid4().hex, 1, FORMAT, settings.shards)
-        write_whole(path / "folder.json", json.dumps(asdict(identity), indent=2) + "\n")
+        write_whole(path / IDENTITY_FILE, json.dumps(asdict(identity), indent=2) + "\n")
     elif "shards" in settings.model_fields_set and settings.shards != identity.shards:
         raise DataFolderError(
             f"{path} was made with {identity.shards} shards, MILLRACE_SHARDS says {settings.shards}. The "
@@ -306,14 +315,43 @@ def _identified(path: Path, settings: Settings) -> Identity:
     return identity
 
 
-def _check_space(path: Path, settings: Settings) -> None:
-    free = shutil.disk_usage(path).free
-    if free < FREE_AT_START_BYTES:
+def _check_free(path: Path) -> None:
+    """Before anything is made there."""
+    disk = shutil.disk_usage(existing(path))
+    if disk.free < FREE_AT_START_BYTES and disk.total:  # /proc has neither, and says so itself
         raise DataFolderError(
-            f"Only {free // 2**20} MiB are free on the disk of {path}, a start needs "
+            f"Only {disk.free // 2**20} MiB are free on the disk of {path}, a start needs "
             f"{FREE_AT_START_BYTES // 2**20} MiB. "
             "Free some space, or choose a folder on another disk with MILLRACE_HOME. Nothing was changed."
         )
+
+
+def existing(path: Path) -> Path:
+    """The folder itself, or the nearest above it that is there."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+
+
+def require_writable(path: Path) -> None:
+    """DataFolderError where a start could not write its folder. Tried and taken back, not asked: root is told that it
+    may write to a read-only mount or below /proc.
+    """
+    at = existing(path)
+    file = next((part for part in (path, *path.parents) if part.exists() and not part.is_dir()), None)
+    if file is not None:
+        raise DataFolderError(f"{file} is a file, wanted a folder. Choose another one with MILLRACE_HOME.")
+    if at == path:
+        _require_ours(path)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".millrace-probe-", dir=at) as probe:
+            write_whole(Path(probe) / "probe", "x" * 4096)
+    except OSError as error:
+        raise DataFolderError(
+            f"{path}: nothing can be written in {at} ({error.strerror}), wanted: files that are synced. Make it "
+            "writable, or choose another folder with MILLRACE_HOME."
+        ) from None
+
+
+def _probe(path: Path) -> None:
     probe = path / "run" / "probe"
     try:
         write_whole(probe, "x" * 4096)

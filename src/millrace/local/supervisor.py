@@ -24,13 +24,13 @@ from millrace.assets.load import load as load_model
 from millrace.assets.tag import AssetModel
 from millrace.errors import DataFolderError, MillraceError
 from millrace.identity import claim
+from millrace.local import before_folder, ports, ready
 from millrace.local import endpoints as endpoints_file
-from millrace.local import ports, ready
 from millrace.local.child import Child, end_stale
 from millrace.local.deadly_record import died_of_record
 from millrace.local.deaths import Deaths
 from millrace.local.endpoints import Endpoints, page_to_open
-from millrace.local.folder import FREE_AT_START_BYTES, DataFolder
+from millrace.local.folder import FREE_AT_START_BYTES, IDENTITY_FILE, DataFolder
 from millrace.local.processes import SIMULATOR, Role, child_of, environment, metrics_folder, roles
 from millrace.local.servers import Servers
 from millrace.local.status import StatsPoller, StatusLine
@@ -81,6 +81,8 @@ class Supervisor:
         """Until it is told to stop; the exit code. MillraceError when it cannot start or a child is
         hopeless.
         """
+        if not (self._settings.home / IDENTITY_FILE).exists():
+            before_folder.require(self._settings)
         previous = {number: signal.signal(number, self._asked) for number in (signal.SIGINT, signal.SIGTERM)}
         folder = DataFolder.open(self._settings)
         try:

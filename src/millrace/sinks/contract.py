@@ -3,7 +3,8 @@
 A sink takes `Output`s of the shards that this worker owns, in order of position per shard.
 
 - `write` says what became of the rows: accepted, rejected (kept with a reason, never retried) or retry (the sink
-  is away: the caller keeps these outputs and offers the same ones again, in order). Only PostgreSQL rejects rows of
+  is away and has counted that once, `telemetry.will_retry`: the caller keeps these outputs and offers the same ones
+  again, in order). Only PostgreSQL rejects rows of
   its own, critical readings that its server refuses (`sinks/postgres/refused.py`); what `process` rejected is
   counted with them. A sink never raises over a row.
 - What it accepts is durable together with its position, or (fast path) may be lost at any time: `durable` says which.

@@ -15,6 +15,7 @@ from millrace.dashboard.sign_in.session import SESSION_S, Sessions
 from millrace.dashboard.sign_in.token import TokenSignIn
 
 TOKEN = "the-token-of-the-api"
+PAGE = "http://127.0.0.1:8081"
 pytestmark = pytest.mark.requirement("S-18")
 Story = Callable[[httpx2.AsyncClient], Awaitable[None]]
 
@@ -29,9 +30,9 @@ def visited(
         await PlainTextResponse("the page")(scope, receive, send)
 
     async def visit() -> None:
-        gate = Gate(behind, TokenSignIn(token, sessions), sessions)
+        gate = Gate(behind, TokenSignIn(token, sessions), sessions, page_url=PAGE)
         transport = httpx2.ASGITransport(gate)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8081") as browser:
+        async with httpx2.AsyncClient(transport=transport, base_url=PAGE) as browser:
             await story(browser)
 
     asyncio.run(visit())

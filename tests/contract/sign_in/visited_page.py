@@ -37,7 +37,7 @@ class Page:
             partial(IdentityProvider, self.provider.url, CLIENT_ID), sessions,
             secret=lambda: self.secret, page_url=PAGE, now_s=lambda: self.now_s,
         )  # fmt: skip
-        self.gate = Gate(self._page, way_in, sessions)
+        self.gate = Gate(self._page, way_in, sessions, page_url=PAGE)
         self.browser = self.other_browser()
 
     def other_browser(self) -> httpx2.AsyncClient:

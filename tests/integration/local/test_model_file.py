@@ -64,4 +64,4 @@ def test_a_mistake_in_the_file_is_told_before_anything_starts(tmp_path: Path) ->
         assert platform.process.wait(WAIT_S) == 2
         assert f"{file}:2: " in platform.text
         assert "ewma?" in platform.text
-        assert not (home / "postgres").exists()
+        assert not home.exists()

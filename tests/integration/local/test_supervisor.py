@@ -173,9 +173,9 @@ def test_a_taken_port_is_named_before_anything_starts(home: Path) -> None:
             assert platform.process.wait(WAIT_S) == 2
             assert "MILLRACE_API_PORT" in platform.text
             assert str(port) in platform.text
-            assert not (home / "postgres").exists()
-    with run(home) as platform:
-        platform.ready()
+            assert not home.exists()
+    with run(home, SHARDS="3") as platform:
+        assert platform.ready().shards == 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")

@@ -22,6 +22,7 @@ from millrace.sinks.archive import ArchiveSink
 from millrace.sinks.archive.buffer import UnknownSlot
 from millrace.sinks.archive.sink import RETRY_MAX_S
 from millrace.sinks.contract import Ownership
+from millrace.store_thread import StoreThread
 
 TAGS = [tag_info(i) for i in range(5)]
 OpenSink = Callable[..., ArchiveSink]
@@ -165,6 +166,27 @@ def test_each_try_to_write_or_list_that_failed_is_counted_long_before_the_buffer
     manifest.away = False
     sink.write([])
     assert telemetry.totals()[counted] == before + 7
+
+
+def test_a_put_off_of_a_full_buffer_is_counted_once(
+    open_sink: OpenSink, manifest: MemoryManifest, clock: HandClock
+) -> None:
+    """By the sink alone: its thread, which offers the same again, counts no second one."""
+    counted = "sink_retries_total{archive}"
+    sink = open_sink(segment_rows_max=1000)
+    store = StoreThread(sink, clock, interval_s=1.0, on_lost=lambda _shard: None)
+    store.open_shard(Ownership(0, 1))
+    for i in range(8):
+        store.offer(output(i + 1, some_rows(500, 500 * i), tags=TAGS))
+    manifest.away, before = True, telemetry.totals()[counted]
+    for tries in range(1, 4):
+        assert store._turn(0.0) > 0, "put off"
+        assert telemetry.totals()[counted] == before + tries
+        clock.sleep(RETRY_MAX_S)
+    manifest.away = False
+    assert store._turn(0.0) == 0
+    assert telemetry.totals()[counted] == before + 3
+    assert store.written == {0: 8}
 
 
 def test_a_lost_answer_to_the_listing_lists_once(

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -107,10 +108,43 @@ def test_the_doctor_names_what_it_looked_at(tmp_path: Path) -> None:
         MILLRACE_API_PORT="18479",
         MILLRACE_DASHBOARD_PORT="18480",
     )
+    assert not any(check["advice"] for check in json.loads(done.stdout) if check["ok"])
     for name in ("python", "servers", "data folder", "disk", "sync", "ports"):
         assert f'"name": "{name}"' in done.stdout
     assert re.search(r"postgres \(PostgreSQL\) [\d.]+, Valkey server v=[\d.]+\"", done.stdout)
     assert not (tmp_path / "home").exists()  # it only looks
+
+
+def examined(home: str) -> dict[str, Any]:
+    done = millrace("doctor", "--json", "--home", home)
+    assert done.returncode == 1, done.stderr
+    return next(check for check in json.loads(done.stdout) if check["name"] == "data folder")
+
+
+@pytest.mark.parametrize(
+    ("home", "words", "advice"),
+    [
+        pytest.param(
+            "/proc/millrace", "nothing can be written in /proc", "Make it writable",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="has no /proc"),
+        ),
+        ("a-file", "a-file is a file, wanted a folder", "MILLRACE_HOME"),
+        ("a-file/home", "a-file is a file, wanted a folder", "MILLRACE_HOME"),
+        ("pictures", "holds other files (cat.jpg", "Choose an empty one"),
+    ],
+)  # fmt: skip
+def test_the_doctor_tries_whether_a_data_folder_can_be_written(
+    tmp_path: Path, home: str, words: str, advice: str
+) -> None:
+    (tmp_path / "a-file").write_text("")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "cat.jpg").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    check = examined(str(tmp_path / home))
+    assert not check["ok"]
+    assert words in check["found"]
+    assert advice in check["advice"]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_benchmarks_are_listed_with_what_each_measures() -> None:

@@ -113,10 +113,52 @@ def test_a_fault_ordered_while_it_runs_is_answered_with_its_tags(tmp_path: Path)
     assert list(folder_of(tmp_path).iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("fault", "equipment", "words"),
+    [
+        ("stuck", "nosuch", r"wanted a path or pattern that some measured signal has, such as \*/"),
+        ("stuck", "pump-01", r"did you mean \*/pump-01\?"),
+        ("dropout", "acme/lyon/utilities/line-1/pump-1", "did you mean acme/lyon/utilities/line-1/pump-01"),
+        ("pump", "*/press-01", "found '\\*/press-01/vibration-de'"),
+    ],
+)
+def test_what_no_machine_is_called_is_a_mistake_of_whoever_asks_and_changes_nothing(
+    tmp_path: Path, fault: str, equipment: str, words: str
+) -> None:
+    """Exit code 2, the nearest name, and neither half of a preset's faults nor the healing before them."""
+    faults = Faults(Plant(400, seed=1, sources=4, start_us=START_US))
+    inbox = Inbox(tmp_path, faults)
+    begin(faults, orders_of("press")[0], START_US)
+    before = faults.active
+    told: list[MillraceError] = []
+
+    def ask() -> None:
+        well = orders_of("oven")
+        with pytest.raises(MillraceError, match=words) as refused:
+            order(tmp_path, Command(faults=(*well, *orders_of(fault, equipment=equipment)), clear=True))
+        told.append(refused.value)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while asking.is_alive():
+        inbox.poll(START_US)
+    asking.join()
+    assert [error.exit_code for error in told] == [2]
+    assert faults.active == before
+
+
 def test_without_a_simulator_an_order_says_how_to_start_one(tmp_path: Path) -> None:
     with pytest.raises(DataFolderError, match="millrace up"):
         order(tmp_path, Command(clear=True), wait_s=0.1)
     assert list(folder_of(tmp_path).iterdir()) == []
+
+
+def test_an_answer_that_is_read_while_old_ones_are_looked_for_stops_no_plant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = Inbox(tmp_path, Faults(Plant(100, seed=1, sources=1, start_us=START_US)))
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: [self / "read.answer"] * (pattern == "*.answer"))
+    assert inbox.poll(START_US) == 0
 
 
 def test_rubbish_in_the_inbox_is_answered_and_removed(tmp_path: Path) -> None:

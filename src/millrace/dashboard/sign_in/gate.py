@@ -1,4 +1,6 @@
-"""In front of the page, its scripts and its web socket: whoever is not signed in sees nothing but the way in."""
+"""In front of the page, its scripts and its web socket: whoever is not signed in sees nothing but the way in, and who
+is, nothing by way of a page that is not ours.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,12 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from starlette.requests import cookie_parser
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from millrace import telemetry
+from millrace.dashboard.sign_in.origin import OwnOrigin
+from millrace.dashboard.sign_in.plain_page import HEADERS
 from millrace.dashboard.sign_in.session import Sessions
 
 OPEN_PATHS = frozenset({"/health"})
@@ -16,6 +22,13 @@ WHO: Final = "millrace.who"
 NOT_SIGNED_IN: Final = 4401
 """Code with which a web socket is closed."""
 CLOSE: Final[Message] = {"type": "websocket.close", "code": NOT_SIGNED_IN}
+OF_ANOTHER_PAGE: Final = 4403
+"""Code with which a web socket of a foreign page is refused; before it is open, the browser sees a 403."""
+FOREIGN: Final = (
+    "This comes from a page that is not Millrace's. If it is, and stands behind another address, that has to be "
+    "MILLRACE_DASHBOARD_URL; the log names the address that was found.\n"
+)
+log = telemetry.logger(__name__)
 
 
 class WayIn(Protocol):
@@ -36,8 +49,9 @@ class WayIn(Protocol):
 class Gate:
     """Pure ASGI, so that web sockets pass through it too."""
 
-    def __init__(self, app: ASGIApp, way_in: WayIn, sessions: Sessions) -> None:
+    def __init__(self, app: ASGIApp, way_in: WayIn, sessions: Sessions, *, page_url: str) -> None:
         self._app, self._way_in, self._sessions = app, way_in, sessions
+        self._origin = OwnOrigin(page_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -52,18 +66,31 @@ class Gate:
             await self._app(scope, receive, send)
         elif self._way_in.takes(scope):
             await self._way_in(scope, receive, send)
-        elif (who := self._who(scope)) is not None:
-            await self._app({**scope, WHO: who}, receive, send)
-        else:
+        elif (who := self._who(scope)) is None:
             await self._way_in.ask(scope, receive, send)
+        elif self._is_foreign(scope):
+            await PlainTextResponse(FOREIGN, 403, HEADERS)(scope, receive, send)
+        else:
+            await self._app({**scope, WHO: who}, receive, send)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         who = self._who(scope)
         if who is None:
             await send(CLOSE)
+        elif self._is_foreign(scope):
+            await send({"type": "websocket.close", "code": OF_ANOTHER_PAGE})
         else:
             socket = _WatchedSocket(lambda: self._who(scope) is not None, receive, send)
             await self._app({**scope, WHO: who}, socket.receive, socket.send)
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        """Asked of who is signed in alone, so that nobody else writes lines into the log."""
+        found = self._origin.foreign(scope)
+        if found:
+            log.warning(
+                "foreign_page_refused", found=found[:200], wanted=self._origin.page, path=scope["path"][:200]
+            )
+        return bool(found)
 
     def _who(self, scope: Scope) -> str | None:
         return self._sessions.who(cookie_of(scope, self._way_in.cookie))

@@ -120,6 +120,7 @@ class PostgresSink:
         try:
             return self._write(outputs)
         except StoreUnavailable:
+            telemetry.will_retry(self.name)
             return Written(0, 0, retry=tuple(outputs))
 
     def close_shard(self, shard: int) -> None:
