@@ -143,11 +143,14 @@ def test_a_process_that_dies_with_its_servers_waits_for_them(home: Path) -> None
     """A death of absence is no reason to give up: the worker is started once the servers answer."""
     with run(home) as platform:
         before = platform.ready().pids
-        servers = [before[name] for name in ("postgres", "stream")]
-        for pid in servers:
+        victims = [before[name] for name in ("postgres", "stream", "worker-0")]
+        platform.process.send_signal(
+            signal.SIGSTOP
+        )  # it looks again when all are gone, however long one takes
+        for pid in victims:
             os.kill(pid, signal.SIGKILL)
-        platform.until(lambda found: not any(alive(pid) for pid in servers))  # one that ends late looks alive
-        os.kill(before["worker-0"], signal.SIGKILL)
+        platform.until(lambda found: not any(alive(pid) for pid in victims))
+        platform.process.send_signal(signal.SIGCONT)
         platform.until(
             lambda found: not {0, *before.values()} & {found.pids[name] for name in ("postgres", "worker-0")}
         )
