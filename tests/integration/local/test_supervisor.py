@@ -144,16 +144,19 @@ def test_a_process_that_dies_with_its_servers_waits_for_them(home: Path) -> None
     with run(home) as platform:
         before = platform.ready().pids
         victims = [before[name] for name in ("postgres", "stream", "worker-0")]
-        platform.process.send_signal(
-            signal.SIGSTOP
-        )  # it looks again when all are gone, however long one takes
+        # It looks again when all are gone, however long one of them takes.
+        platform.process.send_signal(signal.SIGSTOP)
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
         platform.until(lambda found: not any(alive(pid) for pid in victims))
         platform.process.send_signal(signal.SIGCONT)
-        platform.until(
+        after = platform.until(
             lambda found: not {0, *before.values()} & {found.pids[name] for name in ("postgres", "worker-0")}
-        )
+        ).pids
+        started_s = {
+            name: psutil.Process(after[name]).create_time() for name in ("postgres", "stream", "worker-0")
+        }
+        assert max(started_s, key=lambda name: started_s[name]) == "worker-0"
         assert platform.text.count("worker-0 died") == 1
         assert platform.stop() == 0, platform.text
 
