@@ -30,7 +30,7 @@ WRITES = 40
 ROWS = 40
 CUTS = 3
 CUTS_LONG = 15
-SYNCS_MAX = 60
+SYNCS_MAX = 20
 PRODUCT = {name: value.strip("'") for name, value in SETTINGS.items()} | {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
