@@ -36,7 +36,7 @@ from millrace.stream.valkey import ValkeyStream
 Found = TypeVar("Found")
 
 # Above the platform's own bounds: whether it keeps those is not what a busy machine should decide.
-READY_S = 180.0
+READY_S = 330.0
 STOP_S = 120.0
 VERB_S = 150.0
 ANSWER_S = 60.0

@@ -93,8 +93,7 @@ def test_it_says_where_everything_is_and_stops_cleanly(home: Path) -> None:
     with run(home) as platform:
         found = platform.ready()
         assert set(found.pids) == {"postgres", "stream", "cache", "worker-0", "api"}
-        assert found.api_url in platform.text
-        assert found.token in platform.text
+        platform.until(lambda found: found.api_url in platform.text and found.token in platform.text)
         platform.until(lambda found: "10.0k/s" in platform.text)
         assert platform.stop() == 0, platform.text
         assert not [name for name, pid in found.pids.items() if alive(pid)]
