@@ -32,6 +32,7 @@ def feed_of(settings: Settings) -> Feed:
             base_url=settings.api_url,
             headers={"Authorization": f"Bearer {settings.api_token}"},
             timeout=API_TIMEOUT_S,
+            transport=httpx.AsyncHTTPTransport(),  # not by a proxy that the shell names for the world outside
         )
     )
 

@@ -7,6 +7,8 @@ import urllib.request
 
 import psycopg
 
+# What is asked for is on this machine: a proxy that the shell names, for the world outside, cannot reach it.
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 OWNED = "SELECT count(*) FROM shard WHERE owner IS NOT NULL AND owner <> '' AND lease_until > now()"
 
 
@@ -24,9 +26,7 @@ def answers(url: str, *, token: str = "", timeout_s: float = 2.0, below: int = 3
     """Whether a GET is answered with a status below that one."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with urllib.request.urlopen(  # nosec B310
-            urllib.request.Request(url, headers=headers), timeout=timeout_s
-        ) as response:
+        with DIRECTLY.open(urllib.request.Request(url, headers=headers), timeout=timeout_s) as response:
             return bool(response.status < below)
     except urllib.error.HTTPError as error:
         return error.code < below

@@ -20,7 +20,8 @@ from tests.contract.sign_in import canaille_server
 
 ROOT = Path(__file__).parents[3]
 PYTHON = Path(os.environ.get("CANAILLE_PYTHON", ROOT / ".tools/canaille/bin/python"))
-START_S = 60.0
+START_S = 120.0
+STOP_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ def running(command: list[str], folder: Path, log: Path, settings: dict[str, str
         yield
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(STOP_S)
 
 
 def until_answers(url: str, log: Path) -> None:
     until_s = time.monotonic() + START_S
     while time.monotonic() < until_s:
         try:
-            with urlopen(url, timeout=2):
+            with urlopen(url, timeout=10):
                 return
         except (HTTPError, OSError):
             time.sleep(0.1)

@@ -25,6 +25,9 @@ from millrace.schema import migrate
 from millrace.settings import Settings
 from millrace.sinks.postgres import Owners, PostgresSink
 
+START_S = 90.0
+STOP_S = 60.0
+
 
 class Server:
     """PostgreSQL 18 out of the wheel, on a unix socket in a short folder; not as root, which it refuses."""
@@ -50,23 +53,29 @@ class Server:
         self.create_database("millrace")
 
     def start(self) -> None:
-        options = ["-k", str(self.folder), "-c", "listen_addresses=", "-c", "max_connections=40"]
-        options += ["-c", "max_wal_size=1GB", "-c", "shared_buffers=64MB", "-c", "logging_collector=off"]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [self.bin / "postgres", "-D", self.data, *options],
-                user=self.user,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-            )
-        for _ in range(300):
+        """Until it answers. What a killed one leaves holds its memory for a moment: then it is started once more."""
+        until_s = time.monotonic() + START_S
+        while time.monotonic() < until_s:
+            if self.process is None or self.process.poll() is not None:
+                self.process = self.launched()
             try:
                 psycopg.connect(self.url("postgres"), connect_timeout=2).close()
                 return
             except psycopg.OperationalError:
                 time.sleep(0.05)
         raise AssertionError((self.folder / "log").read_text()[-2000:])
+
+    def launched(self) -> subprocess.Popen[bytes]:
+        options = ["-k", str(self.folder), "-c", "listen_addresses=", "-c", "max_connections=40"]
+        options += ["-c", "max_wal_size=1GB", "-c", "shared_buffers=64MB", "-c", "logging_collector=off"]
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [self.bin / "postgres", "-D", self.data, *options],
+                user=self.user,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
 
     def kill(self) -> None:
         """SIGKILL of the postmaster and its children, as when the machine takes it away."""
@@ -79,12 +88,12 @@ class Server:
                 os.kill(int(pid), signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        self.process.wait(10)
+        self.process.wait(STOP_S)
 
     def stop(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGQUIT)
-        self.process.wait(20)
+        self.process.wait(STOP_S)
 
     def url(self, database: str = "millrace") -> str:
         return f"postgresql://millrace@/{database}?host={self.folder}"

@@ -122,7 +122,7 @@ def test_many_makers_of_one_partition_do_not_disturb_each_other_or_a_writer(url:
 
     def make() -> None:
         try:
-            with psycopg.connect(url, autocommit=True, options="-c lock_timeout=5s") as connection:
+            with psycopg.connect(url, autocommit=True, options="-c lock_timeout=60s") as connection:
                 partitions.ensure(connection, wanted)
         except BaseException as error:
             failures.append(error)
@@ -131,7 +131,7 @@ def test_many_makers_of_one_partition_do_not_disturb_each_other_or_a_writer(url:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(90)
     assert failures == []
     with psycopg.connect(url) as connection:
         assert set(wanted) <= partitions.existing(connection)

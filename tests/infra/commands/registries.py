@@ -119,7 +119,7 @@ def registry(crane: str) -> Iterator[Registry]:
         yield Registry(f"127.0.0.1:{port}")
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         process.stderr.close()
 
 

@@ -17,7 +17,7 @@ import httpx
 
 ROOT = Path(__file__).parents[3]
 PYTHON = Path(os.environ.get("MINISTACK_PYTHON", ROOT / ".tools/ministack/bin/python"))
-READY_S = 30
+READY_S = 120
 ACCOUNT = "123456789012"
 """Of the environments' settings. The emulator takes an account's number as the key of its root."""
 ROOT_KEY = {"AWS_ACCESS_KEY_ID": ACCOUNT, "AWS_SECRET_ACCESS_KEY": "of-the-emulators-root"}

@@ -57,7 +57,8 @@ Counts = dict[tuple[str, frozenset[tuple[str, str]]], float]
 def told() -> Iterator[tuple[list[emf.Point], Counts]]:
     """What the collector was told, and what `/metrics` answers, of the same program."""
     with OtlpServer() as collector:
-        environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        at_the_end = {"OTEL_METRIC_EXPORT_INTERVAL": "3600000"}  # in one report, however long the counting takes
+        environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **at_the_end}
         done = subprocess.run(
             [sys.executable, "-c", COUNT_EVERYTHING], env=environ, capture_output=True, text=True, check=False
         )

@@ -110,7 +110,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[valkey.Valkey]:
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     client = valkey.Valkey(unix_socket_path=str(socket), decode_responses=True)
     try:
-        for _ in range(100):
+        for _ in range(1_000):
             try:
                 client.ping()
                 break
@@ -122,7 +122,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[valkey.Valkey]:
     finally:
         client.close()  # type: ignore[no-untyped-call]
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 MAY = [

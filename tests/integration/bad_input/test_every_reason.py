@@ -37,6 +37,7 @@ MODEL = AssetModel(
         TagModel(path=f"{LINE}/force", source="owner", data_class="critical"),
     ),
 )
+LOOK_S = 60.0
 FULL_SHARD = 2  # `too_many_sources` fills it: no other test's source lies there
 FRAME_TYPE = "application/vnd.millrace.frame"
 REJECTED, REFUSED = "process_readings_rejected_total", "ingest_requests_refused_total"
@@ -217,7 +218,7 @@ def sender(platform: Platform) -> Iterator[Sender]:
     sender = Sender(platform)
     until(
         lambda: sender.client.get("/v1/tags", params={"path": "acme/*"}).json()["tags"],
-        30,
+        LOOK_S,
         "the model is there",
     )
     yield sender
@@ -240,10 +241,10 @@ def test_a_reject_is_in_the_quarantine_and_in_the_metrics(sender: Sender, reason
     metric = "sink_readings_refused_total" if reason is Reason.STORE_REFUSED else REJECTED
     rows, counted = len(sender.rejects(name)), sender.counted(metric, name)
     REJECTS[reason](sender)
-    until(lambda: len(sender.rejects(name)) > rows, 20, f"{name} in /v1/rejects")
+    until(lambda: len(sender.rejects(name)) > rows, LOOK_S, f"{name} in /v1/rejects")
     assert {row["reason"] for row in sender.rejects(name)} == {name}
     assert sender.client.get("/v1/rejects").json()["counts"][name] >= 1
-    until(lambda: sender.counted(metric, name) > counted, 5, f"{name} in /metrics")
+    until(lambda: sender.counted(metric, name) > counted, LOOK_S, f"{name} in /metrics")
 
 
 @pytest.mark.requirement("S-19")
@@ -270,7 +271,13 @@ def test_a_record_that_kills_its_worker_is_in_the_quarantine_and_in_the_metrics(
     with started(tmp_path, small(**NARROW), "millrace.worker", POISON) as platform:
         sender = Sender(platform)
         sender.send(line(sender), "poison")
-        until(lambda: bool(sender.rejects("processing_failed")), 120, "processing_failed in /v1/rejects")
-        until(lambda: sender.counted(REJECTED, "processing_failed") == 1, 10, "processing_failed in /metrics")
+        until(
+            lambda: bool(sender.rejects("processing_failed")), 3 * LOOK_S, "processing_failed in /v1/rejects"
+        )
+        until(
+            lambda: sender.counted(REJECTED, "processing_failed") == 1,
+            LOOK_S,
+            "processing_failed in /metrics",
+        )
         assert platform.verify()[0] == 0
         sender.client.close()

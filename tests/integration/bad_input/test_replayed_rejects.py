@@ -13,6 +13,7 @@ from tests.simulation.real_platform import Platform, until
 
 TAG = "acme/lyon/press-shop/line-1/press-01/temp"
 ROWS = 5
+LOOK_S = 60.0
 WANTED = {"reason": "foreign_source", "source": "gateway-new"}
 
 
@@ -47,7 +48,7 @@ def test_rejects_are_applied_once_after_the_model_gives_the_tag_to_their_source(
     times_us = [begin_us - i * 1_000 for i in range(ROWS)]
     with platform.client() as client:
         send(client, times_us)
-        until(lambda: rejected(client) == [False] * ROWS, 20, "the foreign readings in the quarantine")
+        until(lambda: rejected(client) == [False] * ROWS, LOOK_S, "the foreign readings in the quarantine")
 
         platform.publish(model("gateway-new"))
         assert replay(client) == {"frames": 1, "rejects": ROWS}
@@ -56,7 +57,7 @@ def test_rejects_are_applied_once_after_the_model_gives_the_tag_to_their_source(
         platform.query("UPDATE reject SET replayed_at = NULL WHERE source = 'gateway-new' RETURNING 1")
         assert replay(client) == {"frames": 1, "rejects": ROWS}
         assert rejected(client) == [True] * ROWS
-        until(lambda: len(stored(platform)) >= ROWS, 20, "the replayed readings in PostgreSQL")
+        until(lambda: len(stored(platform)) >= ROWS, LOOK_S, "the replayed readings in PostgreSQL")
     code, report = platform.verify("--full")
     assert (code, report["holes"]) == (0, []), report
     assert sorted(stored(platform)) == sorted(times_us)

@@ -14,7 +14,7 @@ from tests.integration.rotation.conftest import Database
 from tests.integration.rotation.faults import Secret
 
 TRIES_MAX = 5
-WAIT_S_MAX = 20.0
+WAIT_S_MAX = 60.0
 
 
 class Load:

@@ -24,11 +24,11 @@ from millrace.stream.valkey import ValkeyStream
 
 SOURCES = 3
 TAGS = 5
-LIFE_S = 60.0
+LIFE_S = 120.0
 
 
 def main() -> None:
-    """Send until killed; at most a minute."""
+    """Send until killed; at most two minutes."""
     url, shards, log, folder = sys.argv[1:]
     stream = ValkeyStream(url, shard_count=int(shards), bytes_max=2**31)
     out = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)

@@ -108,21 +108,22 @@ class Machine:
         before = server.child.pid
         assert before
         os.kill(before, signal.SIGKILL)
-        for _ in range(100):
+        until_s = time.monotonic() + WAIT_S
+        while time.monotonic() < until_s:
             if (
                 not server.child.pid
             ):  # sessions of a killed PostgreSQL hold its memory for a moment: then once more
                 time.sleep(0.3)
                 server.launch()
-                time.sleep(0.5)
-            elif server.child.pid != before:
+            elif server.child.pid != before and server.answers():
                 return
             time.sleep(0.1)
         raise AssertionError(f"{name} does not start again: {server.child.last_lines()}")
 
     def append(self, entry: Entry) -> None:
         """Until the stream has it: an unknown outcome is repeated with the same bytes, as a producer would."""
-        for _ in range(400):
+        until_s = time.monotonic() + WAIT_S
+        while time.monotonic() < until_s:
             try:
                 self.stream.append([entry])
                 return
@@ -149,7 +150,7 @@ class Machine:
         for worker in self.workers:
             worker.terminate()
         for worker in self.workers:
-            worker.wait(30)
+            worker.wait(60)
         self.stream.close()
         self.servers.stop()
         self.folder.close()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.simulation.real_platform import DIE_ONCE, Witness, check_equal, started, until
 
+LOOK_S = 60.0
 pytestmark = [pytest.mark.long, pytest.mark.requirement("S-19"), pytest.mark.requirement("B-08")]
 
 PLACES = {
@@ -71,11 +72,11 @@ def test_a_batch_that_a_death_cut_in_two_is_there_once(
     with started(tmp_path, settings, "millrace.worker", code) as platform:
         witness = Witness(platform, transport=platform.sender())
         witness.start()
-        until(lambda: len(witness.told) > 500, 30.0, "a load")
+        until(lambda: len(witness.told) > 500, LOOK_S, "a load")
         trigger.touch()
-        until(lambda: not trigger.exists(), 30.0, "the death")
+        until(lambda: not trigger.exists(), LOOK_S, "the death")
         at_death = len(witness.told)
-        until(lambda: len(witness.told) > at_death, 30.0, "readings taken after it")
+        until(lambda: len(witness.told) > at_death, LOOK_S, "readings taken after it")
         time.sleep(3)
         witness.close()
         check_equal(platform, witness.told)

@@ -16,7 +16,7 @@ from tests.simulation.real_platform import Platform, Witness
 
 pytestmark = pytest.mark.long
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def get(platform: Platform, path: str) -> tuple[int, dict[str, Any]]:
@@ -25,7 +25,7 @@ def get(platform: Platform, path: str) -> tuple[int, dict[str, Any]]:
         platform.endpoints["api_url"] + path, headers={"Authorization": f"Bearer {token}"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=WAIT_S) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, {}

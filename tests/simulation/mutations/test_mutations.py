@@ -16,6 +16,7 @@ import pytest
 from millrace.assets.tag import AssetModel, SourceModel, TagModel
 from tests.simulation.real_platform import DIE_ONCE, Platform, Witness, check_equal, started, until
 
+LOOK_S = 90.0
 pytestmark = [pytest.mark.long, pytest.mark.requirement("S-19"), pytest.mark.requirement("B-08")]
 
 COMMIT = """\
@@ -80,7 +81,7 @@ def strike_once(platform: Platform, trigger: Path, *, loaded_s: float) -> set[tu
     witness.start()
     time.sleep(loaded_s)
     trigger.touch()
-    until(lambda: not trigger.exists(), 30.0, "the death")
+    until(lambda: not trigger.exists(), LOOK_S, "the death")
     time.sleep(5)
     witness.close()
     return witness.told
@@ -124,21 +125,27 @@ def test_a_stream_trimmed_before_its_snapshot_is_listed_is_caught(
         witness.start()
         time.sleep(loaded_s)
         trigger.touch()
-        until(lambda: not trigger.exists(), 30.0, "the death")
+        until(lambda: not trigger.exists(), LOOK_S, "the death")
         process = platform.process
         assert process is not None
-        until(lambda: process.poll() is not None, 90.0, "the platform's end")
+        until(lambda: process.poll() is not None, 2 * LOOK_S, "the platform's end")
         assert "records are missing" in (tmp_path / "up.log").read_text()
         threading.Thread(target=witness.close, daemon=True).start()
 
 
-def die_with_the_stream_asleep(platform: Platform) -> set[tuple[str, int]]:
-    """The stream stops answering under load, then it and the door are killed; what the door had answered 202."""
+def die_with_the_stream_asleep(platform: Platform, *, answers_on: bool = False) -> set[tuple[str, int]]:
+    """The stream stops answering under load, then it and the door are killed; what the door had answered 202.
+
+    `answers_on`: of a door that answers without it.
+    """
     witness = Witness(platform, transport=platform.sender())
     witness.start()
-    time.sleep(4)
+    until(lambda: len(witness.told) > 500, LOOK_S, "a load")
     assert platform.kill("stream", signal.SIGSTOP)
+    asleep = len(witness.told)
     time.sleep(1.5)
+    if answers_on:
+        until(lambda: len(witness.told) > asleep + 100, LOOK_S, "answers that nothing stands behind")
     assert platform.kill("api")
     assert platform.kill("stream")
     time.sleep(8)
@@ -153,6 +160,6 @@ def test_what_the_door_answered_is_in_the_stream(tmp_path: Path, settings: dict[
 
 def test_a_door_that_answers_before_the_append_is_caught(tmp_path: Path, settings: dict[str, str]) -> None:
     with started(tmp_path, settings, "millrace.api", ACKNOWLEDGE_FIRST) as platform:
-        told = die_with_the_stream_asleep(platform)
+        told = die_with_the_stream_asleep(platform, answers_on=True)
         with pytest.raises(AssertionError, match="answered readings are lost"):
             check_equal(platform, told)

@@ -21,8 +21,8 @@ import pytest
 from power_cut import Entry, read_log, replay
 
 HERE = Path(__file__).parent
-STOP_S = 20.0
-START_S = 30.0
+STOP_S = 60.0
+START_S = 90.0
 
 
 def build_recorder(folder: Path) -> Path:

@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 LOAD_S = 12.0
-LOAD_MAX_S = 100.0
+LOAD_MAX_S = 200.0
 ANSWERS_MIN = 150
 CUTS = 3
 
@@ -207,9 +207,9 @@ def test_a_server_that_does_not_sync_before_it_answers_is_caught(
 ) -> None:
     recording = record(platform, work, UNSYNCED[server])
     told = answers(recording)
-    assert any(
-        is_broken_after_cut(platform, recording, entry.order + 1, work) for entry in (told[-1], told[-90])
-    )
+    # A server may have synced by itself right before one of them, but hardly before each.
+    tried = (told[-1], told[-90], told[-45], told[-120])
+    assert any(is_broken_after_cut(platform, recording, entry.order + 1, work) for entry in tried)
 
 
 def is_broken_after_cut(platform: Platform, recording: Recording, at: int, work: Path) -> bool:

@@ -17,6 +17,7 @@ from tests.simulation.real_platform import Platform, Witness, check_equal, runni
 DISK_BYTES = 900 * 2**20
 BLOCK_BYTES = 4 * 2**20
 FULL_S = 12.0
+LOOK_S = 60.0
 
 
 @pytest.fixture
@@ -74,13 +75,13 @@ def test_a_disk_filled_in_one_blow_and_freed_again_loses_nothing(
             return found[0] == 429 and "disk_nearly_full" in found[1]
 
         try:
-            until(refused, 20.0, "429 disk_nearly_full")
+            until(refused, LOOK_S, "429 disk_nearly_full")
         finally:
             print(answers)
         time.sleep(FULL_S)
         (disk / "filler").unlink()
         try:
-            until(lambda: answer(platform)[0] == 202, 60.0, "the door open again")
+            until(lambda: answer(platform)[0] == 202, LOOK_S, "the door open again")
         except AssertionError:
             print(answer(platform), (disk / "up.log").read_text()[-3000:])
             for log in sorted((platform.home / "logs").glob("*.log")):

@@ -81,7 +81,7 @@ def test_what_is_sent_twice_counts_once_and_a_reused_identity_is_a_visible_rejec
             shown[:] = client.get("/v1/rejects", params={"reason": "identity_reused"}).json()["rejects"]
             return bool(shown)
 
-        until(visible, 10.0, "the reused identity in /v1/rejects")
+        until(visible, 60.0, "the reused identity in /v1/rejects")
     stream.close()
     assert {reject["source"] for reject in shown} == {SOURCE}
     assert sum(reject["count"] for reject in shown) == len(TAGS)

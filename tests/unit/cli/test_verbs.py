@@ -33,7 +33,7 @@ def millrace(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
     return subprocess.run(
         [sys.executable, "-m", "millrace.cli", *arguments],
-        env={**clean, "PYTHONPATH": "src", **environ}, capture_output=True, text=True, check=False,
+        env={**clean, "PYTHONPATH": "src", "COLUMNS": "80", **environ}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,21 +28,27 @@ def shown(how: str, *, terminal: bool) -> tuple[str, str]:
     """(stdout, stderr) of a recount that tells, stderr being a terminal or a pipe."""
     ours, theirs = pty.openpty() if terminal else os.pipe()  # both: the end to read, the end to write
     environ = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, how],
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env=environ,
-        check=True,
-        timeout=60,
-    )
-    os.close(theirs)
-    try:
-        said = os.read(ours, 1 << 16)
-    except OSError:  # a terminal that nobody wrote to
-        said = b""
+    said: list[bytes] = []
+    reader = threading.Thread(
+        target=lambda: said.extend(pieces(ours))
+    )  # a terminal holds little that is not read
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, how], stdout=subprocess.PIPE, stderr=theirs, env=environ
+    ) as process:
+        os.close(theirs)
+        reader.start()
+        out, _ = process.communicate(timeout=120)
+    reader.join(60)
     os.close(ours)
-    return done.stdout.decode(), said.decode()
+    assert process.returncode == 0
+    return out.decode(), b"".join(said).decode()
+
+
+def pieces(end: int) -> Iterator[bytes]:
+    """What comes, until nobody can write any more."""
+    with contextlib.suppress(OSError):  # how a terminal says so
+        while piece := os.read(end, 1 << 16):
+            yield piece
 
 
 def test_a_terminal_sees_each_store_counted_and_keeps_only_the_answer() -> None:

@@ -240,7 +240,7 @@ def test_the_thread_sends_what_waits_and_close_drains() -> None:
     producer = made(stream.append, EdgeClock(), linger_s=0.01)
     producer.start()
     producer.send("gw", ["a"] * 5, *columns(5))
-    stream.read(dict.fromkeys(range(SHARDS), 0), count_max=1, wait_s=5.0)
+    stream.read(dict.fromkeys(range(SHARDS), 0), count_max=1, wait_s=60.0)
     producer.send("gw", ["a"] * 5, *columns(5))
     assert producer.close() == 0
     assert sum(frame.count for frame in stored(stream)) == 10

@@ -30,7 +30,7 @@ def home(tmp_path: Path) -> Path:
 
 def up(child: Child) -> Child:
     child.start()
-    assert wait_until(lambda: "up" in child.last_lines(), wait_s=10, child=child)
+    assert wait_until(lambda: "up" in child.last_lines(), wait_s=60, child=child)
     return child
 
 
@@ -65,7 +65,7 @@ def test_a_child_dies_with_a_killed_parent(home: Path) -> None:
         pid = int(parent.stdout.readline())
         assert not gone(pid)
         parent.kill()
-    assert wait_until(lambda: gone(pid), wait_s=10)
+    assert wait_until(lambda: gone(pid), wait_s=60)
 
 
 def test_what_a_killed_supervisor_left_running_is_ended_at_the_next_start(home: Path) -> None:

@@ -37,7 +37,7 @@ class Invoked:
     def call(self, method: str, path: str, *, key: str | None = None, **more: Any) -> httpx.Response:
         headers = {"x-api-key": self.key if key is None else key} | more.pop("headers", {})
         kept = {name: value for name, value in headers.items() if value}
-        return httpx.request(method, f"{self.url}{path}", headers=kept, timeout=20, **more)
+        return httpx.request(method, f"{self.url}{path}", headers=kept, timeout=60, **more)
 
 
 def synthesized(program: Program) -> Limits:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -168,22 +167,22 @@ def test_errors_of_the_service_pass_through(edge_api: Invoked, platform: Platfor
 
 @pytest.mark.requirement("S-10")
 def test_a_caller_in_a_loop_is_throttled_and_told_when_to_come_back(published: Publish) -> None:
-    narrow = published(replace(WIDE, rate=1, burst=2))
+    narrow = published(replace(WIDE, rate=0.2, burst=2))  # a busy machine must not be slower than the rate
     answers = [narrow.call("GET", "/v1/stats", headers=SIGNED_IN) for _ in range(6)]
     refused = [answer for answer in answers if answer.status_code == 429]
     assert [answer.status_code for answer in answers[:2]] == [200, 200]
     assert refused
     assert_problem(refused[0], 429, "too_many_requests")
     assert refused[0].headers["Retry-After"] == "1"
-    time.sleep(1.5)
-    assert narrow.call("GET", "/v1/stats", headers=SIGNED_IN).status_code == 200
+    wait_for(lambda: narrow.call("GET", "/v1/stats", headers=SIGNED_IN).status_code == 200, "let in again")
 
 
 @pytest.mark.requirement("S-10")
 def test_a_spent_quota_is_said_so(published: Publish) -> None:
     spent = published(replace(WIDE, quota=2))
-    assert [spent.call("GET", "/v1/stats", headers=SIGNED_IN).status_code for _ in range(2)] == [200, 200]
-    assert_problem(spent.call("GET", "/v1/stats", headers=SIGNED_IN), 429, "quota_exceeded")
+    answers = [spent.call("GET", "/v1/stats", headers=SIGNED_IN) for _ in range(5)]
+    assert [answer.status_code for answer in answers[:2]] == [200, 200]
+    assert_problem(answers[-1], 429, "quota_exceeded")  # also where a day has ended in between: two more then
 
 
 def test_the_synthesized_limits_let_an_ordinary_caller_through(published: Publish, built: Build) -> None:
