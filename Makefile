@@ -92,7 +92,7 @@ ENV    ?= dev
 SUFFIX ?= $(or $(ENVIRONMENT_SUFFIX),dev)
 INFRA   = $(BIN)/python -m millrace_infra $@ --env '$(ENV)' --suffix '$(SUFFIX)'
 
-.PHONY: bootstrap synth preflight plan deploy outputs deployed destroy
+.PHONY: bootstrap synth preflight plan deploy outputs deployed export-records destroy
 bootstrap: $(VENV)/.dev ## AWS: what exists once per account and region; adopts what is there
 	@$(INFRA)
 
@@ -119,6 +119,9 @@ outputs: $(VENV)/.dev ## AWS: write cfn-outputs/flat-outputs.json from the state
 
 deployed: $(VENV)/.dev ## AWS: which commit and images are deployed, name=value
 	@$(INFRA)
+
+export-records: $(VENV)/.dev ## AWS: write the archive of SUFFIX with its former versions into the folder TO
+	@$(INFRA) --to '$(TO)'
 
 destroy: $(VENV)/.dev ## AWS: remove everything of SUFFIX, and say what is left
 	@$(INFRA) $(DESTROY_OPTIONS)

@@ -1,31 +1,111 @@
-"""Is a copy of an archive whole? Compared with the bucket object by object, before the bucket goes."""
+"""A copy of an archive outside of its bucket: written, and compared object by object before the bucket goes.
+
+A file lies in it under its own key. What was overwritten or deleted is a record as much, and Object Lock keeps it in
+the bucket for as long: a former version lies in the copy under `.versions/<key>/<version>`.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from millrace.durable import writing
+
+FORMER: Final = ".versions"
+"""Folder of a copy. The archive's own prefixes are words, without a dot."""
+PIECE_BYTES: Final = 1 << 20
+OTHERWISE: Final = "another content in the copy"
 
 
-def faults(s3: Any, bucket: str, folder: Path) -> Iterator[str]:
-    """What the copy lacks or holds otherwise. Content is compared where S3 keeps a SHA-256, size always."""
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for one in page.get("Contents", ()):
-            file = folder / one["Key"]
-            if not file.is_file():
-                yield f"{one['Key']}: not in the copy"
-            elif file.stat().st_size != one["Size"]:
-                yield f"{one['Key']}: {file.stat().st_size} bytes in the copy, {one['Size']} in the archive"
-            elif (wanted := _sha256(s3, bucket, one["Key"])) and wanted != _digest(file):
-                yield f"{one['Key']}: another content in the copy"
+@dataclass(frozen=True)
+class Version:
+    """One content of a file. A deletion has none: the file's last version is a former one from then on."""
+
+    key: str
+    id: str
+    size_bytes: int
+    current: bool
+
+    @property
+    def place(self) -> str:
+        """Where it lies in a copy."""
+        return self.key if self.current else f"{FORMER}/{self.key}/{self.id}"
 
 
-def _sha256(s3: Any, bucket: str, key: str) -> str:
-    return str(s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED").get("ChecksumSHA256", ""))
+def versions(s3: Any, bucket: str) -> Iterator[Version]:
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for one in page.get("Versions", ()):
+            yield Version(one["Key"], one["VersionId"], one["Size"], one["IsLatest"])
+
+
+def faults(s3: Any, bucket: str, folder: Path, *, former: bool) -> Iterator[str]:
+    """What the copy lacks or holds otherwise; of former versions only where they are asked for.
+
+    Content is compared by the SHA-256 that S3 keeps; where it keeps none the file is read from the archive.
+    """
+    for version in versions(s3, bucket):
+        if not (version.current or former):
+            continue
+        fault = _fault(s3, bucket, version, folder)
+        if not fault and not _sha256(s3, bucket, version) and not _reads_alike(s3, bucket, version, folder):
+            fault = OTHERWISE
+        if fault:
+            yield f"{version.place}: {fault}"
+
+
+def save(s3: Any, bucket: str, folder: Path) -> tuple[int, int]:
+    """Write what the copy lacks; how many versions there are, and how many were fetched.
+
+    What is whole is not fetched again: after an interruption the same call goes on.
+    """
+    count = fetched = 0
+    for version in versions(s3, bucket):
+        count += 1
+        if _fault(s3, bucket, version, folder):
+            with _body(s3, bucket, version) as body, writing(folder / version.place) as file:
+                shutil.copyfileobj(body, file, PIECE_BYTES)
+            fetched += 1
+    return count, fetched
+
+
+def _fault(s3: Any, bucket: str, version: Version, folder: Path) -> str:
+    """As far as S3 says without reading the file."""
+    file = folder / version.place
+    if not file.is_file():
+        return "not in the copy"
+    if (found := file.stat().st_size) != version.size_bytes:
+        return f"{found} bytes in the copy, {version.size_bytes} in the archive"
+    wanted = _sha256(s3, bucket, version)
+    return OTHERWISE if wanted and wanted != _digest(file) else ""
+
+
+def _sha256(s3: Any, bucket: str, version: Version) -> str:
+    """Of the whole file. Empty where S3 keeps none, or one over the sums of an upload's parts (its tag ends in `-3`).
+
+    Source: Amazon S3 user guide, "Checking object integrity": over parts SHA-256 is composite alone.
+    """
+    head = s3.head_object(Bucket=bucket, Key=version.key, VersionId=version.id, ChecksumMode="ENABLED")
+    return "" if "-" in head["ETag"] else str(head.get("ChecksumSHA256", ""))
 
 
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return base64.b64encode(hashlib.file_digest(stream, "sha256").digest()).decode()
+
+
+def _reads_alike(s3: Any, bucket: str, version: Version, folder: Path) -> bool:
+    with _body(s3, bucket, version) as body, (folder / version.place).open("rb") as stream:
+        while piece := body.read(PIECE_BYTES):
+            if piece != stream.read(len(piece)):
+                return False
+        return not stream.read(1)
+
+
+def _body(s3: Any, bucket: str, version: Version) -> AbstractContextManager[Any]:
+    return closing(s3.get_object(Bucket=bucket, Key=version.key, VersionId=version.id)["Body"])

@@ -14,6 +14,7 @@ from millrace_infra.commands.bootstrap import bootstrap
 from millrace_infra.commands.deploy import deploy
 from millrace_infra.commands.deployed import deployed
 from millrace_infra.commands.destroy import destroy
+from millrace_infra.commands.export_records import export_records
 from millrace_infra.commands.outputs import outputs
 from millrace_infra.commands.plan import plan
 from millrace_infra.commands.preflight import preflight
@@ -34,6 +35,7 @@ app.command("plan")(plan)
 app.command("deploy")(deploy)
 app.command("outputs")(outputs)
 app.command("deployed")(deployed)
+app.command("export-records")(export_records)
 app.command("destroy")(destroy)
 
 

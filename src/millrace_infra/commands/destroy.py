@@ -29,6 +29,9 @@ def destroy(
         Path | None,
         typer.Option(help="for an environment of records: a copy of its archive, which is verified first"),
     ] = None,
+    current_only: Annotated[
+        bool, typer.Option("--current-only", help="what was overwritten or deleted goes without a copy")
+    ] = False,
     abandon_records: Annotated[
         bool, typer.Option("--abandon-records", help="destroy records of which there is no copy")
     ] = False,
@@ -53,7 +56,7 @@ def destroy(
     # before the first thing goes: neither another account's keys nor another environment's records
     require(Account(environment, client), *TO_DESTROY)
     if export is not None and environment.settings.profile == "records":
-        verify_copy(environment, export, client("s3"))
+        verify_copy(environment, export, client("s3"), former=not current_only)
     stacks = place.synthesize()
     remove_api_keys(environment, client)
     for name in (place.platform, place.registry):
@@ -98,12 +101,14 @@ def guard(
         )
 
 
-def verify_copy(environment: Environment, export: Path, s3: Any) -> None:
-    """Refuse unless the copy holds every object of the archive as the archive does."""
-    from millrace_infra.records_export import faults
+def verify_copy(environment: Environment, export: Path, s3: Any, *, former: bool) -> None:
+    """Refuse unless the copy holds every object of the archive as the archive does, and every former version."""
+    from millrace_infra.records_export import FORMER, faults
 
-    found = list(islice(faults(s3, environment.names.in_world("archive"), export), 10))
-    if found:
-        raise SettingError(
-            "--export", got="; ".join(found), want="a whole copy of the archive: nothing was destroyed"
-        )
+    found = list(islice(faults(s3, environment.names.in_world("archive"), export, former=former), 10))
+    if not found:
+        return
+    want = "a whole copy of the archive, as `make export-records` writes it"
+    if all(fault.startswith(FORMER) for fault in found):
+        want += " (--current-only lets what was overwritten or deleted go without one)"
+    raise SettingError("--export", got="; ".join(found), want=f"{want}: nothing was destroyed")

@@ -19,7 +19,7 @@ from tests.infra.conftest import FOLDER
 from tests.infra.emulator.server import CREDENTIALS, emulator
 
 Clients = Callable[[str], Any]
-BY_THE_STATE = ("plan", "outputs", "deployed", "destroy")
+BY_THE_STATE = ("plan", "outputs", "deployed", "export-records", "destroy")
 """Verbs that go by what is there; `deploy` and `preflight` ask all that there is to ask."""
 SUFFIX = "w1"
 
@@ -97,7 +97,7 @@ def test_in_another_account_nothing_is_read_and_nothing_is_removed(
     """Of the same suffix there: its integrators would lose their keys before Terraform had refused."""
     file = settings / "dev.yaml"
     file.write_text(file.read_text().replace("123456789012", "999999999999"))
-    said = refused(monkeypatch, capsys, verb, "--suffix", SUFFIX)
+    said = refused(monkeypatch, capsys, verb, "--suffix", SUFFIX, *unguarded(verb))
     assert "use credentials of account 999999999999: dev.yaml says so" in said
     assert key in keys(client)
 
@@ -125,8 +125,9 @@ def test_without_a_state_to_go_by_the_bucket_is_named(
 
 
 def unguarded(verb: str) -> tuple[str, ...]:
-    """Past the question that an environment of records asks first."""
-    return ("--abandon-records", "--confirm", SUFFIX) if verb == "destroy" else ()
+    """Past what a verb asks for first: the word for an environment of records, a folder."""
+    asked = {"destroy": ("--abandon-records", "--confirm", SUFFIX), "export-records": ("--to", "copy")}
+    return asked.get(verb, ())
 
 
 @pytest.mark.requirement("S-04")
@@ -163,7 +164,7 @@ def test_without_credentials_no_verb_ends_in_a_traceback(verb: str, settings: Pa
         "AWS_SHARED_CREDENTIALS_FILE": "none",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "millrace_infra", verb, "--env", "dev", "--suffix", SUFFIX],
+        [sys.executable, "-m", "millrace_infra", verb, "--env", "dev", "--suffix", SUFFIX, *unguarded(verb)],
         env=environ | nobody, cwd=settings.parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
@@ -178,7 +179,7 @@ def test_a_profile_that_is_not_there_is_named_before_anything_is_asked(
     verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    assert refused(monkeypatch, capsys, verb, "--suffix", SUFFIX) == (
+    assert refused(monkeypatch, capsys, verb, "--suffix", SUFFIX, *unguarded(verb)) == (
         "millrace_infra: AWS_PROFILE: found 'nobody', wanted one of `aws configure list-profiles`, or unset\n"
     )
 

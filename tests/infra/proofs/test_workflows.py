@@ -264,8 +264,8 @@ def test_a_deployment_that_fails_goes_back_by_itself_to_what_the_state_had_befor
     assert "vars.PREVIOUS" not in (FOLDER / "deploy.yml").read_text()
 
 
-SAYS_NO_RESOURCE = {"millrace.errors", "millrace.wanted"}
-"""What the program reads of the programs for its refusals alone."""
+SAYS_NO_RESOURCE = {"millrace.errors", "millrace.wanted", "millrace.durable"}
+"""What the program reads of the programs for its refusals, and for the files of an export."""
 
 
 def read_by_the_program() -> set[str]:

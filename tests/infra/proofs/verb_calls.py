@@ -49,7 +49,9 @@ PREFIXES: Final = {
 ACTIONS: Final = {
     ("s3", "head_bucket"): "s3:ListBucket",
     ("s3", "list_objects_v2"): "s3:ListBucket",
-    ("s3", "head_object"): "s3:GetObject",
+    ("s3", "list_object_versions"): "s3:ListBucketVersions",
+    ("s3", "head_object"): "s3:GetObjectVersion",
+    ("s3", "get_object"): "s3:GetObjectVersion",
     ("s3", "get_object_lock_configuration"): "s3:GetBucketObjectLockConfiguration",
     **{("apigateway", method): "apigateway:GET" for method in (
         "get_account", "get_api_key", "get_api_keys", "get_base_path_mappings", "get_domain_name", "get_rest_api",
@@ -142,7 +144,8 @@ ASKED: Final[dict[str, tuple[Call, ...]]] = {
         Call("ecs", "describe_services", _SERVICE),
     ),
     _INFRA + "records_export.py": (
-        Call("s3", "list_objects_v2", _ARCHIVE), Call("s3", "head_object", f"{_ARCHIVE}/critical/1"),
+        Call("s3", "list_object_versions", _ARCHIVE), Call("s3", "head_object", f"{_ARCHIVE}/critical/1"),
+        Call("s3", "get_object", f"{_ARCHIVE}/critical/1"),
     ),
     "tests/account/test_deployed.py": (
         Call("apigateway", "get_usage_plan_keys", f"{GATEWAY}/usageplans/1/keys"),
