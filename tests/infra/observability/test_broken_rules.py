@@ -100,6 +100,8 @@ BROKEN: list[tuple[str, Callable[[Body], None], Callable[..., None]]] = [
     ("observability/dashboards/detail", of_json("dashboard_body", lambda found: found["widgets"].reverse()), s.test_the_stages_come_in_the_order_of_the_flow),
     ("observability/dashboards/overview", of_json("dashboard_body", lambda found: found["widgets"].pop()), s.test_the_overview_shows_the_state_of_every_alarm),
     ("observability/dashboards/overview", of_json("dashboard_body", lambda found: found["widgets"][-1].update(y=0)), s.test_no_widget_lies_on_another_or_beside_the_screen),
+    ("observability/dashboards/detail", of_json("dashboard_body", lambda found: [line[-1].update(id="one") for one in found["widgets"] for line in one["properties"].get("metrics", []) if "id" in line[-1]]), s.test_a_line_over_an_expression_draws_its_own_parts),
+    ("observability/tracing/group", put("filter_expression", 'annotation.deployment = "t1"'), s.test_the_group_finds_the_annotation_that_the_collector_makes),
     ("observability/tracing/ingest", put("resource_arn", "*"), s.test_the_edge_s_requests_are_sampled_by_rules_of_this_stage_alone),
     ("observability/tracing/health", put("fixed_rate", 0.5), s.test_a_health_check_is_never_traced_and_a_question_often),
     ("observability/tracing/group", put("filter_expression", ""), s.test_the_traces_of_a_deployment_are_found_together),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.infra.breaking import NOTICED, Change, also, broken, drop, first, policy, put
+from tests.infra.breaking import NOTICED, Body, Change, also, broken, drop, first, policy, put
 from tests.infra.conftest import ENVIRONMENTS, FOLDER, SUFFIX, Synthesize
 from tests.infra.observability import test_logs
 from tests.infra.program import Program
@@ -297,6 +297,16 @@ def test_a_role_that_two_regions_share_is_noticed(synthesize: Synthesize) -> Non
         promise(changed)
 
 
+ALL = [{"Effect": "Allow", "Action": ["*"], "Resource": ["*"]}]
+
+
+def walls_down(whole: Body) -> None:
+    """Role's own policy and boundary: behind the one that stands nobody sees that the other fell."""
+    for kind in ("aws_iam_role_policy", "aws_iam_policy"):
+        for body in whole["resource"][kind].values():
+            body["policy"] = json.dumps({"Statement": ALL})
+
+
 PARTS: list[tuple[str, Change, Callable[..., None], tuple[object, ...]]] = [
     ("state/encryption", put("rule.0.apply_server_side_encryption_by_default.kms_master_key_id", "${aws_kms_key.traces-key_AF79F070.arn}"), a.test_the_state_is_under_its_own_key_and_a_former_one_is_kept_as_long_as_the_page_says, ()),
     ("state/life-cycle", put("rule.0.noncurrent_version_expiration.0.noncurrent_days", 7), a.test_the_state_is_under_its_own_key_and_a_former_one_is_kept_as_long_as_the_page_says, ()),
@@ -307,6 +317,12 @@ PARTS: list[tuple[str, Change, Callable[..., None], tuple[object, ...]]] = [
     ("gateway-logs-policy", policy(lambda found: found[0]["Action"].pop()), a.test_the_gateway_s_role_may_what_api_gateway_asks_of_it, ()),
     ("gateway-logs-policy", put("role", "${aws_iam_role.ci_plan_7CABDD8F.id}"), a.test_the_gateway_s_role_may_what_api_gateway_asks_of_it, ()),
     ("ci/deploy-policy", put("role", "${aws_iam_role.ci_plan_7CABDD8F.id}"), a.test_a_role_of_the_ci_has_its_own_policy_and_time_for_its_job, ("deploy",)),
+    ("role-boundary/policy", policy(lambda found: found.__setitem__(slice(None), ALL)), b.test_no_role_of_a_suffix_may_ever_do_this, ("iam:CreateRole", b.ROLE)),
+    ("role-boundary/policy", policy(lambda found: [one.pop("Condition", None) for one in found]), b.test_a_role_of_a_suffix_works_in_its_region_alone, ()),
+    (WHOLE, walls_down, b.test_the_ci_makes_and_grants_no_role_without_the_boundary, ("CreateRole",)),
+    (WHOLE, walls_down, b.test_the_ci_takes_no_boundary_away_and_does_not_widen_it, ("DeleteRolePermissionsBoundary",)),
+    (WHOLE, walls_down, test_ci_access.test_a_role_works_in_its_region_alone_and_lists_no_buckets, ("deploy",)),
+    ("ci/deploy-policy", policy(lambda found: found.pop(0)), test_ci_access.test_the_deploy_role_may_make_every_call_of_the_verbs, ("src/millrace_infra/preflight.py",)),
     ("ci/provider", put("client_id_list", []), a.test_a_role_of_the_ci_has_its_own_policy_and_time_for_its_job, ("plan",)),
 ]  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from millrace import settings as of_a_program
 from millrace.dashboard.sign_in.oidc import BACK, LEFT, PATHS
 from millrace.names import ENV_PREFIX
 from millrace_infra.settings import load
+from tests.infra.breaking import NOTICED, Body, Change, broken, put
 from tests.infra.conftest import FOLDER, SUFFIX
 from tests.infra.program import Program
 from tests.infra.services.parts import listener_rules, variables
@@ -61,3 +63,35 @@ def test_no_path_of_the_page_is_taken_by_the_api(platform: Program, listener: st
             assert wanted["host_header"] == [host]
             return
     raise AssertionError(f"nothing answers {path}")
+
+
+def told_otherwise(right: str, wrong: str) -> Change:
+    def on(body: Body) -> None:
+        assert right in body["container_definitions"]
+        body["container_definitions"] = body["container_definitions"].replace(right, wrong)
+
+    return on
+
+
+TASK, RULE = "dashboard/task/definition", "entry/rules/api"
+PROVIDER = test_the_dashboard_takes_the_provider_the_client_and_the_existing_secret
+BACK_AGAIN = test_people_come_back_to_the_address_that_the_provider_is_told_of
+PAGES = test_no_path_of_the_page_is_taken_by_the_api
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "promise", "more"),
+    [
+        (TASK, told_otherwise("https://login.example.com", "https://elsewhere.example.com"), PROVIDER, ()),
+        (TASK, told_otherwise('"value": "millrace-dashboard"', '"value": "another-client"'), PROVIDER, ()),
+        (TASK, told_otherwise("https://internal-t1", "https://internal-t2"), BACK_AGAIN, ()),
+        (RULE, put("condition.1.path_pattern.values", ["/*"]), PAGES, ("rules", "/")),
+        ("entry/rules/dashboard-0", put("condition.0.host_header.values", ["other"]), PAGES, ("rules", "/")),
+    ],
+)
+def test_a_broken_way_in_is_noticed(
+    dev: Program, path: str, change: Change, promise: Any, more: tuple[str, ...]
+) -> None:
+    promise(dev, *more)
+    with pytest.raises(NOTICED):
+        promise(broken(dev, path, change), *more)
