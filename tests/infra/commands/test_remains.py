@@ -196,14 +196,15 @@ def test_destroy_ends_with_keys_and_their_days_and_what_the_account_has_once() -
 def test_a_copy_of_the_archive_is_whole_or_its_faults_are_named(client: Clients, tmp_path: Path) -> None:
     s3 = client("s3")
     s3.create_bucket(Bucket="archive", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    s3.put_bucket_versioning(Bucket="archive", VersioningConfiguration={"Status": "Enabled"})
     for key, body in {"critical/a": b"one", "critical/b": b"two", "critical/c": b"three"}.items():
         s3.put_object(Bucket="archive", Key=key, Body=body, ChecksumAlgorithm="SHA256")
         (tmp_path / key).parent.mkdir(exist_ok=True)
         (tmp_path / key).write_bytes(body)
-    assert list(faults(s3, "archive", tmp_path)) == []
+    assert list(faults(s3, "archive", tmp_path, former=True)) == []
     (tmp_path / "critical/a").unlink()
     (tmp_path / "critical/b").write_bytes(b"longer")
     (tmp_path / "critical/c").write_bytes(b"eerht")
-    assert [one.partition(":")[0] for one in faults(s3, "archive", tmp_path)] == [
+    assert [one.partition(":")[0] for one in faults(s3, "archive", tmp_path, former=True)] == [
         "critical/a", "critical/b", "critical/c",
     ]  # fmt: skip

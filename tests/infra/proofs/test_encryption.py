@@ -104,3 +104,25 @@ def test_no_exception_outlives_its_cause(stacks: Stacks) -> None:
     places = {place for program in programs for _, place, _ in keys_of(program)}
     assert places >= set(UNUSED)
     assert all(program.of(cause) for cause in FORCED.values() for program in programs[:1])
+
+
+PURPOSES = {
+    "aurora/log": "keys/logs", "logs/": "keys/logs", "aurora/": "keys/database", "backup/": "keys/backup",
+    "stream/": "keys/stream", "shared-storage/": "keys/storage", "redis/": "keys/cache",
+    "archive/": "keys/archive", "observability/": "keys/alarms", "rotation/undelivered": "keys/alarms",
+    "rotation/": "keys/functions", "cluster/": "cluster/scratch-key",
+}  # fmt: skip
+"""Where a construct's path begins -> its key; the first that fits."""
+
+
+@pytest.mark.requirement("S-12")
+def test_each_thing_is_under_the_key_of_its_purpose(platform: Program) -> None:
+    """Another one's policy names other services and other roles: what is under it cannot be read, or by too many."""
+    used = set()
+    for path, place, values in keys_of(platform):
+        for key in (platform.follow(value) for value in values):
+            if key is not None and key.type == "aws_kms_key":
+                wanted = next(purpose for begin, purpose in PURPOSES.items() if path.startswith(begin))
+                assert key.path == f"{wanted}/key", f"{path}: {place}"
+                used.add(wanted)
+    assert used == set(PURPOSES.values())

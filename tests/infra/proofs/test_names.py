@@ -47,6 +47,23 @@ NO_NAME = {
     "url_path": "a pattern",
 }
 """Attributes that read like a name and are none by which AWS knows a thing of ours."""
+NAMELESS = {
+    "aws_api_gateway_base_path_mapping", "aws_api_gateway_deployment", "aws_api_gateway_method_settings",
+    "aws_appautoscaling_target", "aws_backup_vault_policy", "aws_cloudwatch_event_target",
+    "aws_default_security_group", "aws_ec2_transit_gateway_vpc_attachment", "aws_ecr_lifecycle_policy",
+    "aws_efs_access_point", "aws_efs_file_system_policy", "aws_efs_mount_target", "aws_eip", "aws_flow_log",
+    "aws_internet_gateway", "aws_kms_key", "aws_lambda_permission", "aws_lb_listener", "aws_lb_listener_rule",
+    "aws_lb_target_group_attachment", "aws_nat_gateway", "aws_network_acl", "aws_route", "aws_route_table",
+    "aws_route_table_association", "aws_s3_bucket_lifecycle_configuration", "aws_s3_bucket_logging",
+    "aws_s3_bucket_object_lock_configuration", "aws_s3_bucket_ownership_controls", "aws_s3_bucket_policy",
+    "aws_s3_bucket_public_access_block", "aws_s3_bucket_replication_configuration",
+    "aws_s3_bucket_server_side_encryption_configuration", "aws_s3_bucket_versioning",
+    "aws_secretsmanager_secret_rotation", "aws_sns_topic_policy", "aws_sns_topic_subscription",
+    "aws_sqs_queue_policy", "aws_subnet", "aws_vpc", "aws_vpc_endpoint", "aws_vpc_security_group_egress_rule",
+    "aws_vpc_security_group_ingress_rule", "aws_wafv2_web_acl_association",
+    "aws_wafv2_web_acl_logging_configuration",
+}  # fmt: skip
+"""Kinds that AWS gives an id, and that are known by it or by what they belong to."""
 PRESCRIBED = ("/aws/ecs/containerinsights/", "/aws/rds/cluster/")
 """Log groups that a service names itself, our name in the middle."""
 
@@ -66,6 +83,19 @@ def own_names(program: Program) -> Iterator[tuple[Resource, str, str]]:
             value = resource.get(key)
             if isinstance(value, str) and "${" not in value:
                 yield resource, key, value
+
+
+@pytest.mark.requirement("S-03")
+def test_what_can_have_a_name_has_one_of_ours(suffixed: Program) -> None:
+    """Where the program says none, Terraform makes one up at random: without the suffix, and another one each time."""
+    for resource in suffixed:
+        keys = (*NAMING, "family") if resource.type == "aws_ecs_task_definition" else NAMING
+        if resource.type not in NAMELESS:
+            assert any(resource.get(key) for key in keys), resource.path
+
+
+def test_no_row_of_the_kinds_without_a_name_is_left_over(synthesize: Synthesize) -> None:
+    assert {one.type for program in synthesize("us-east-1").values() for one in program} >= NAMELESS
 
 
 @pytest.mark.requirement("S-03")

@@ -101,6 +101,21 @@ def test_a_task_runs_as_its_own_roles_and_mounts_the_one_file_system(platform: P
             assert point == platform.at(f"shared-storage/point-{task}")
 
 
+@pytest.mark.requirement("S-14")
+@pytest.mark.requirement("S-02")
+@pytest.mark.parametrize("noun", ["alb", "nlb"])
+def test_a_load_balancer_stands_in_every_zone_behind_its_own_group(platform: Program, noun: str) -> None:
+    """And the inner one passes on across zones: a zone whose balancer has no healthy task behind it answers too."""
+    balancer = platform.at(f"entry/{noun}")
+    private = [one for one in platform.of("aws_subnet") if one["tags"]["tier"] == "private"]
+    assert sorted(balancer["subnets"]) == sorted("${" + one.address + ".id}" for one in private)
+    groups = [platform.follow(one) for one in balancer["security_groups"]]
+    assert groups == [platform.at(f"network/security-groups/{noun}")]
+    assert balancer["load_balancer_type"] == {"alb": "application", "nlb": "network"}[noun]
+    assert noun == "alb" or balancer["enable_cross_zone_load_balancing"] is True
+
+
+BALANCER = test_a_load_balancer_stands_in_every_zone_behind_its_own_group
 NETWORK = "network_configuration"
 ROLES = test_a_task_runs_as_its_own_roles_and_mounts_the_one_file_system
 BROKEN: list[tuple[str, Change, Any, str]] = [
@@ -117,6 +132,10 @@ BROKEN: list[tuple[str, Change, Any, str]] = [
     ("migrate/task/definition", put("execution_role_arn", "arn:aws:iam::123456789012:role/other"), ROLES, "migrate"),
     ("worker/task/definition", put("volume.1.efs_volume_configuration.file_system_id", "fs-other"), ROLES, "worker"),
     ("worker/task/definition", put("volume.1.efs_volume_configuration.authorization_config.access_point_id", "fsap-other"), ROLES, "worker"),
+    ("entry/nlb", lambda body: body["subnets"].pop(), BALANCER, "nlb"),
+    ("entry/nlb", put("enable_cross_zone_load_balancing", False), BALANCER, "nlb"),
+    ("entry/alb", put("security_groups", ["${aws_security_group.network_security-groups_api_92BDE795.id}"]), BALANCER, "alb"),
+    ("entry/alb", lambda body: body.pop("load_balancer_type"), BALANCER, "alb"),
     ("worker-scaling/down", put("policy_type", "TargetTrackingScaling"), test_a_policy_of_scaling_is_its_target_s, "worker"),
 ]  # fmt: skip
 
