@@ -153,7 +153,9 @@ def test_the_benchmarks_are_listed_with_what_each_measures() -> None:
     listed = json.loads(CliRunner().invoke(app, ["bench", "--json"]).output)
     assert {"micro.decode", "pipeline.plant"} <= {one["name"] for one in listed}
     assert all(one["title"] for one in listed)
-    assert "no benchmark is called" in millrace("bench", "nothing-like-it").stderr
+    for name, words in (("nothing-like-it", "one that `millrace bench` lists"), ("micro.decod", "did you mean")):
+        done = millrace("bench", name)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
 
 
 def test_a_benchmark_that_prints_no_json_says_which_do() -> None:
