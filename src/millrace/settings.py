@@ -29,6 +29,8 @@ from millrace.wanted import in_words
 
 GIB = 1024**3
 MIB = 1024**2
+CENTURY_S: Final = 100 * 366 * 86_400.0
+"""Longest that a reading's time may differ from now: beyond it microseconds leave 64 bits some day."""
 
 # Variables with our prefix that are not settings of a process: where the settings are, where tests find datasets,
 # where a tool finds its token.
@@ -41,13 +43,16 @@ _PLACE: Final = re.compile(
 """An address over TLS, or on this machine."""
 _ROOT: Final = re.compile(r"[a-z]+://[^/@]+/?")
 """The root of a host: the live page's own addresses and cookies begin there."""
+_HEADER_WORD: Final = re.compile(r"[\x21-\x7e]*")
 _SECRET: Final = frozenset({"api_token", "postgres_url", "stream_url", "cache_url", "oidc_client_secret"})
 
 
 class Settings(BaseModel):
     """The docstring of a field is its manual; units are last in the name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     home: Path = Path(".millrace")
     """Data folder: everything that Millrace keeps on this machine."""
@@ -105,13 +110,13 @@ class Settings(BaseModel):
     """Tags of one source; one more is a reject."""
     new_tags_per_source_day_max: int = Field(20_000, ge=1)
     """Unmodelled tags that one source may bring in a day."""
-    past_max_s: float = Field(30 * 86_400.0, gt=0)
+    past_max_s: float = Field(30 * 86_400.0, gt=0, le=CENTURY_S)
     """How old a reading may be when it is received."""
-    future_max_s: float = Field(5.0, ge=0)
+    future_max_s: float = Field(5.0, ge=0, le=CENTURY_S)
     """How far ahead of its receipt a reading's time may be."""
-    critical_past_max_s: float | None = Field(None, gt=0)
+    critical_past_max_s: float | None = Field(None, gt=0, le=CENTURY_S)
     """The same bound for tags of class critical; unset: no other than `past_max_s`."""
-    critical_future_max_s: float | None = Field(None, ge=0)
+    critical_future_max_s: float | None = Field(None, ge=0, le=CENTURY_S)
     """The same bound for tags of class critical; unset: no other than `future_max_s`."""
     rejects_kept_per_minute: int = Field(6_000, ge=0)
     """Rejects kept in PostgreSQL per minute and shard; all are counted, all are in the archive's quarantine files."""
@@ -142,6 +147,21 @@ class Settings(BaseModel):
     """Least level of what is logged: debug, info, warning or error."""
     log_json: bool = False
     """JSON lines instead of readable ones."""
+
+    @field_validator("api_host")
+    @classmethod
+    def _is_an_address(cls, host: str) -> str:
+        if not host.strip():
+            raise SettingError("MILLRACE_API_HOST", got=host, want="an address, such as 127.0.0.1 or 0.0.0.0")
+        return host
+
+    @field_validator("api_token")
+    @classmethod
+    def _fits_a_header(cls, token: str) -> str:
+        if not _HEADER_WORD.fullmatch(token):
+            want = "letters, digits and signs of ASCII, without a space: it is sent in a header"
+            raise SettingError("MILLRACE_API_TOKEN", got="(not shown)", want=want)
+        return token
 
     @field_validator("dashboard_url", "oidc_issuer")
     @classmethod
@@ -230,7 +250,12 @@ def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
             raise SettingError("MILLRACE_SETTINGS", got=str(path), want="a file that exists")
         return {}
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise SettingError(str(path), got=error.strerror, want="a YAML file that can be read") from None
+    except UnicodeDecodeError as error:
+        want = "a YAML file saved as UTF-8"
+        raise SettingError(str(path), got=f"bytes that are not UTF-8 at offset {error.start}", want=want) from None
     except yaml.YAMLError as error:
         raise SettingError(str(path), got="unreadable YAML", want=str(error)) from None
     if not isinstance(content, dict):

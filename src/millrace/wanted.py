@@ -15,6 +15,7 @@ _WORDS: Final = {
     "int_from_float": "a whole number",
     "float_parsing": "a number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "string_type": "a text",
@@ -39,7 +40,9 @@ def in_words(fault: Mapping[str, Any]) -> str:
 
 
 def _alternatives(pattern: str) -> str:
-    """`one of a, b` for `^(a|b)$`; any other pattern as it stands."""
+    """`one of a, b` for `^(a|b)$`, `digits alone` for `^\\d*$`; any other pattern as it stands."""
+    if pattern == r"^\d*$":
+        return "digits alone"
     inner = pattern.removeprefix("^(").removesuffix(")$")
     plain = inner != pattern and inner.replace("|", "").replace("_", "").isalnum()
     return f"one of {', '.join(inner.split('|'))}" if plain else f"text like {pattern}"

@@ -14,6 +14,7 @@ import uvicorn
 from millrace import counter_report, telemetry, tracing
 from millrace.api.app import create_app
 from millrace.api.dependencies import AcceptedBody, Dependencies, SentBody
+from millrace.api.header_bound import BoundedHeaders
 from millrace.api.live import LiveFollower
 from millrace.api.replay import Replay
 from millrace.api.store import Store
@@ -150,7 +151,7 @@ def main() -> None:
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHeaders,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=DRAIN_S,

@@ -40,6 +40,7 @@ def create_app(needs: Dependencies) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # to http://, whatever stood before us: whoever follows would show the token to all
         dependencies=[Depends(only_known_parameters)],
     )
     app.state.dependencies = needs

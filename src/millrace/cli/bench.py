@@ -53,7 +53,7 @@ def bench(
     chosen = next((one for one in known if one.name == name), None)
     if chosen is None:
         near = nearest(name, [one.name for one in known])
-        raise MillraceError(f"no benchmark is called {name!r}{near}; `millrace bench` lists them")
+        raise SettingError("benchmark", got=name, want=f"one that `millrace bench` lists{near}")
     if as_json and not chosen.json:
         able = ", ".join(one.name for one in known if one.json)
         raise SettingError(JSON_OPTION, got=f"{name}, which prints text only", want=f"one of {able}")

@@ -13,7 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import cast
 
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, SettingError
 
 BODY_BYTES = 512 * 1024
 BODY_LINES = 20_000
@@ -70,7 +70,9 @@ def _opened(path: Path) -> BufferedReader:
     try:
         return cast("BufferedReader", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:
-        raise MillraceError(f"{path}: {error.strerror}") from None
+        raise SettingError(
+            str(path), got=error.strerror, want="a file of readings, or - for standard input"
+        ) from None
 
 
 def _elements(content: bytes, path: Path) -> Iterator[bytes]:

@@ -44,6 +44,15 @@ def running(home: Path | None) -> tuple[Settings, Endpoints]:
     return endpoints.attached(settings, found), found
 
 
+class ApiRefused(MillraceError):
+    """The API's own words. A request that it calls bad was typed by somebody: exit code 2, as of any mistake in a
+    command."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(problem(response))
+        self.exit_code = 2 if response.status_code == 400 else MillraceError.exit_code
+
+
 class Api:
     """The REST API of a running platform; errors come as one sentence."""
 
@@ -95,7 +104,7 @@ class Api:
         except httpx.HTTPError as error:
             raise Unavailable(f"the API at {self._client.base_url} does not answer: {error}") from None
         if response.is_error:
-            raise MillraceError(problem(response))
+            raise ApiRefused(response)
         return response.json()
 
 

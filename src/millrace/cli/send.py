@@ -38,7 +38,7 @@ def send(
 
     One reading a line: {"tag": "acme/lyon/…/temp", "ts": "2026-01-05T08:00:00Z", "value": 71.25}. Once it says
     `accepted`, they are durable; `millrace rejects` shows what was refused later, in the flow. Exit 1 when
-    nothing was accepted.
+    nothing was accepted, 2 when a file cannot be opened.
     """
     from millrace.protocols.tag_path import source_ok
 

@@ -14,6 +14,7 @@ from millrace.cli.platform import HomeOption, JsonOption, print_json, running
 from millrace.cli.times import iso
 from millrace.errors import SettingError
 
+DURATION_S_MAX = 366 * 86_400.0  # as `devices.faults` bounds it, said before anything heavy is imported
 LEARNED_AFTER_S = 240.0  # by then a tag with a reading a second is judged by every detector
 
 
@@ -37,7 +38,11 @@ def simulate(
     duration_s: Annotated[
         float | None,
         typer.Option(
-            "--duration-s", min=0.1, help="How long it lasts (one to three minutes).", show_default=False
+            "--duration-s",
+            min=0.1,
+            max=DURATION_S_MAX,
+            help="How long it lasts (one to three minutes).",
+            show_default=False,
         ),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Mend everything that was broken before.")] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Annotated, Any
 
@@ -13,12 +14,14 @@ from millrace.cli.platform import Api, HomeOption, JsonOption, print_json
 def stats(
     home: HomeOption = None,
     as_json: JsonOption = False,
-    watch: Annotated[bool, typer.Option("--watch", help="One line a second until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="One line a second until Ctrl-C; with --json a document a line.")
+    ] = False,
 ) -> None:
     """Show counts, lag and latency of the platform."""
     api = Api.of(home)
     if watch:
-        _follow(api)
+        _follow(api, as_json=as_json)
     told = api.get("/v1/stats")
     if as_json:
         print_json(told)
@@ -64,9 +67,10 @@ def _ms(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f} ms"
 
 
-def _follow(api: Api) -> None:
+def _follow(api: Api, *, as_json: bool) -> None:
     from millrace.local.status import line
 
     while True:
-        typer.echo(line(api.get("/v1/stats")))
+        told = api.get("/v1/stats")
+        typer.echo(json.dumps(told) if as_json else line(told))
         time.sleep(1.0)

@@ -22,6 +22,8 @@ from millrace.devices.sampling import MEASURED
 from millrace.errors import SettingError, nearest
 
 FAULTS_MAX: Final = 1_000
+DURATION_US_MAX: Final = 366 * 86_400 * SECOND_US
+"""A year and its leap day: times far beyond it are none that anybody could print."""
 """Faults that one plant carries at a time."""
 SPIKE_SHARE: Final = 0.2
 """Share of readings that a spiking sensor gets wrong."""
@@ -148,8 +150,9 @@ class Faults:
             raise SettingError(
                 "fault", got=f"{FAULTS_MAX} faults already", want="one that waits until some are over"
             )
-        if fault.duration_us <= 0:
-            raise SettingError("fault duration", got=f"{fault.duration_us} us", want="more than nothing")
+        if not 0 < fault.duration_us <= DURATION_US_MAX:
+            want = "more than nothing and at most a year"
+            raise SettingError("fault duration", got=f"{fault.duration_us / SECOND_US:g} s", want=want)
         kind = known_kind(fault.kind)
         numbers = struck_tags(self._plant, fault)
         if not len(numbers):

@@ -14,6 +14,7 @@ true.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from millrace.errors import SettingError, nearest
 FILE_BYTES_MAX: Final = 1_000_000
 TAGS_MAX: Final = 1_000_000  # beyond it a plant takes gigabytes of a machine that has a platform to run
 PERIOD_SCALE_MIN, PERIOD_SCALE_MAX = 0.001, 1_000.0
+WHOLE_MAX: Final = 2**53  # what JSON and 64 bits hold
+NUMBER_MAX: Final = 1e12
 _KEYS: Final = ("seed", "tags", "sources", "period_scale", "description", "faults")
 _FAULT_KEYS: Final = ("kind", "preset", "at", "for", "target", "magnitude", "period")
 
@@ -119,9 +122,11 @@ def _orders(value: Any, where: str) -> tuple[FaultOrder, ...]:
     if "for" in fault:
         changes["duration_s"] = _seconds(fault["for"], f"{where}: for")
     if "magnitude" in fault:
-        changes["magnitude"] = _number(fault["magnitude"], f"{where}: magnitude")
+        changes["magnitude"] = _magnitude(fault["magnitude"], f"{where}: magnitude")
     if "period" in fault:
         changes["period_s"] = _seconds(fault["period"], f"{where}: period")
+        if not changes["period_s"]:
+            raise SettingError(f"{where}: period", got=fault["period"], want="more than nothing")
     return tuple(msgspec.structs.replace(order, **changes) for order in orders)
 
 
@@ -135,7 +140,16 @@ def _seconds(value: Any, where: str) -> float:
 def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SettingError(where, got=value, want="a number")
+    if abs(value) > NUMBER_MAX:
+        raise SettingError(where, got=value, want=f"a number between -{NUMBER_MAX:g} and {NUMBER_MAX:g}")
     return float(value)
+
+
+def _magnitude(value: Any, where: str) -> float:
+    magnitude = _number(value, where)
+    if not math.isfinite(magnitude):
+        raise SettingError(where, got=value, want="a finite number")
+    return magnitude
 
 
 def _period_scale(value: Any, where: str) -> float:
@@ -147,6 +161,6 @@ def _period_scale(value: Any, where: str) -> float:
 
 def _whole(content: dict[str, Any], key: str, default: int, path: Path, least: int = 1) -> int:
     value = content.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise SettingError(f"{path}: {key}", got=value, want=f"a whole number, {least} or more")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= WHOLE_MAX:
+        raise SettingError(f"{path}: {key}", got=value, want=f"a whole number, {least} or more, up to {WHOLE_MAX}")
     return value

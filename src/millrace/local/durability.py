@@ -73,6 +73,9 @@ def _postgres(url: str) -> list[Promise]:
         with psycopg.connect(url, connect_timeout=5) as connection:
             found = {name: _shown(connection, name) for name in POSTGRES_WANTED}
             replica = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+    except psycopg.ProgrammingError as error:  # no address at all
+        words = str(error).strip()
+        raise SettingError("MILLRACE_POSTGRES_URL", got=words, want="postgresql://user:password@host/name") from None
     except psycopg.Error as error:
         raise StoreUnavailable(f"PostgreSQL (MILLRACE_POSTGRES_URL) does not answer: {error}") from None
     told = [
@@ -108,6 +111,8 @@ def _answered(url: str, who: str) -> tuple[dict[str, str], str, str]:
         return _asked(url)
     except valkey.ValkeyError as error:
         raise StreamUnavailable(f"{who}: {error}") from None
+    except ValueError as error:  # no address at all
+        raise SettingError(who, got=str(error), want="redis://…, rediss://… or unix://…") from None
 
 
 def _asked(url: str) -> tuple[dict[str, str], str, str]:

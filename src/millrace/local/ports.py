@@ -28,6 +28,9 @@ def require_free(settings: Settings) -> None:
         )
     for setting, (host, port) in ports.items():
         fault = why_taken(host, port)
+        if fault and host == settings.api_host and not _is_here(host):
+            want = "an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them"
+            raise SettingError("MILLRACE_API_HOST", got=f"{host}: {fault}", want=want)
         if fault:
             raise SettingError(
                 setting, got=f"port {port}: {fault}", want=f"a free port; {setting}=… names another one"
@@ -45,6 +48,11 @@ def why_taken(host: str, port: int) -> str:
         except OSError as error:
             return f"{error.strerror}{_holder(port)}"
     return ""
+
+
+def _is_here(host: str) -> bool:
+    """Whether this machine can listen there at all, whatever the port."""
+    return not why_taken(host, 0)
 
 
 def _holder(port: int) -> str:

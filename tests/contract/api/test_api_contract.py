@@ -36,6 +36,15 @@ CALLS = {
 FOLLOWED = "GET /v1/live"  # never ends: followed in test_api_live.py
 
 
+@pytest.mark.parametrize("path", ["/v1/tags/", "/v1/readings/", f"/v1/tags/{TEMP}/latest/", "//v1/tags"])
+def test_nobody_is_led_elsewhere_with_the_token(platform: Platform, path: str) -> None:
+    """A redirect would name the scheme that this process speaks: http, behind whatever TLS."""
+    for verb in ("GET", "POST"):
+        answer = platform.client.request(verb, path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "no_such_route")
+        assert "location" not in answer.headers
+
+
 @pytest.mark.requirement("S-18")
 def test_every_call_of_the_contract_is_described_and_answers(platform: Platform, writer: Writer) -> None:
     now_us = writer.clock.now_us()

@@ -91,3 +91,8 @@ def test_a_hostile_parameter_is_a_problem_and_never_a_fault(platform: Platform, 
     assert answer.status_code in (200, 400, 404), answer.text
     if answer.status_code != 200:
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_cursor_that_is_none_is_told_in_words(platform: Platform) -> None:
+    told = platform.client.get("/v1/rejects?cursor=-1").json()
+    assert told["detail"] == "cursor: found '-1', wanted digits alone"

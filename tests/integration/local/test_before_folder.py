@@ -69,6 +69,12 @@ def test_a_server_that_does_not_answer(
     refused(tmp_path / "home", error, f"MILLRACE_{setting}", **{setting: url})
 
 
+@pytest.mark.parametrize("setting", ["POSTGRES_URL", "STREAM_URL", "CACHE_URL"])
+@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1:1", "redis://127.0.0.1:port"])
+def test_an_address_that_is_none(tmp_path: Path, setting: str, url: str) -> None:
+    refused(tmp_path / "home", SettingError, f"MILLRACE_{setting}", **{setting: url})
+
+
 def test_stores_of_another_folder(tmp_path: Path, others: Addresses) -> None:
     stream = ValkeyStream(others.stream_url, shard_count=1, bytes_max=1 << 30)
     stream.claim_identity("another:1")

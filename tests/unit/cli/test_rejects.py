@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from millrace.cli import app
-from millrace.cli.platform import Api
+from millrace.cli.platform import Api, ApiRefused
 from millrace.cli.rejects import SHOWN_MAX, what
 
 
@@ -55,3 +56,24 @@ def test_as_many_are_listed_as_were_asked_for_however_many_pages_they_take(
     lines = CliRunner().invoke(app, asked).stdout.splitlines()
     assert len([line for line in lines if " bad_time " in line and "…" not in line]) == shown
     assert ("… and more (--limit)" in lines[-1]) == (shown < count)
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(400, 2), (404, 1), (500, 1), (503, 1)])
+def test_what_the_api_calls_a_bad_request_is_a_mistake_in_the_command(status: int, exit_code: int) -> None:
+    """A reason that there is not, say: as a mistyped option is."""
+    body = {"detail": "reason: found 'nosuch', wanted one of bad_time"}
+    refused = ApiRefused(httpx.Response(status, json=body))
+    assert (refused.exit_code, body["detail"] in str(refused)) == (exit_code, True)
+
+
+@pytest.mark.parametrize("how", [[], ["--replay"]])
+def test_a_reason_that_there_is_not_ends_with_the_code_of_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, how: list[str]
+) -> None:
+    answering = httpx.MockTransport(lambda request: httpx.Response(400, json={"detail": "reason: …"}))
+    api = Api("http://here", "token")
+    api._client = httpx.Client(transport=answering, base_url="http://here")
+    monkeypatch.setattr(Api, "of", lambda home: api)
+    done = CliRunner().invoke(app, ["rejects", "--reason", "nosuch", *how])
+    assert isinstance(done.exception, ApiRefused)
+    assert done.exception.exit_code == 2

@@ -159,7 +159,8 @@ def test_what_was_taken_before_a_file_that_cannot_be_read_is_said(
         for how in ([], ["--json"]):
             done = run_send("--url", url, str(tmp_path / "a"), str(tmp_path / "none"), *how)
             assert isinstance(done.exception, MillraceError)
-            assert "none: No such file" in str(done.exception)
+            assert "none: found 'No such file or directory', wanted a file of readings" in str(done.exception)
+            assert done.exception.exit_code == 2
             said = json.loads(done.stdout)["accepted"] if how else done.stdout
             assert said == (3 if how else "accepted 3, rejected 0\n")
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
+from typer.testing import CliRunner
+
+from millrace.cli import app
+from millrace.cli.platform import Api
 from millrace.cli.stats import rows
 
 TOLD: dict[str, Any] = {
@@ -36,3 +42,19 @@ def test_what_is_not_known_yet_is_said_so() -> None:
     assert dict(rows(young))["lag"] == "–"
     assert "no estimate yet" in dict(rows(young))["disk"]
     assert "disk" not in dict(rows(TOLD | {"disk": {}}))
+
+
+def test_a_watched_platform_is_a_document_a_line_for_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stats:
+        asked = 0
+
+        def get(self, path: str) -> dict[str, Any]:
+            self.asked += 1
+            if self.asked > 2:
+                raise KeyboardInterrupt
+            return TOLD
+
+    monkeypatch.setattr(Api, "of", lambda home: Stats())
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    said = CliRunner().invoke(app, ["stats", "--watch", "--json"]).stdout
+    assert [json.loads(line) for line in said.splitlines()] == [TOLD, TOLD]

@@ -78,6 +78,12 @@ def test_without_a_platform_a_verb_says_how_to_start_one(tmp_path: Path, verb: s
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("duration_s", ["1e300", "inf", "nan", "0", "-1"])
+def test_a_fault_without_a_length_that_can_be_is_a_mistake_in_the_command(duration_s: str) -> None:
+    done = millrace("simulate", "--fault", "pump", "--duration-s", duration_s)
+    assert (done.returncode, "--duration-s" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+
 def test_a_mistyped_setting_is_named_with_the_nearest(tmp_path: Path) -> None:
     done = millrace("doctor", MILLRACE_DISK_MAXX="1")
     assert done.returncode == 2
@@ -153,7 +159,9 @@ def test_the_benchmarks_are_listed_with_what_each_measures() -> None:
     listed = json.loads(CliRunner().invoke(app, ["bench", "--json"]).output)
     assert {"micro.decode", "pipeline.plant"} <= {one["name"] for one in listed}
     assert all(one["title"] for one in listed)
-    assert "no benchmark is called" in millrace("bench", "nothing-like-it").stderr
+    for name, words in (("nothing-like-it", "one that `millrace bench` lists"), ("micro.decod", "did you mean")):
+        done = millrace("bench", name)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
 
 
 def test_a_benchmark_that_prints_no_json_says_which_do() -> None:

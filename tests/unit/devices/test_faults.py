@@ -142,3 +142,11 @@ def test_the_faults_of_a_plant_are_bounded_and_forgotten_when_over() -> None:
         faults.add(fault("step", f"{PUMP}/flow"))
     faults.apply(source.window(START_US, START_US + 1), START_US + 10 * SECOND_US)
     assert faults.active == ()
+
+
+@pytest.mark.parametrize("duration_s", [0, -1, 400 * 86_400, 1e15])
+def test_a_fault_lasts_more_than_nothing_and_at_most_a_year(duration_s: float) -> None:
+    faults = Faults(Plant(400, seed=1, sources=4, start_us=0))
+    with pytest.raises(SettingError, match=r"fault duration: found .* wanted more than nothing and at most"):
+        faults.add(fault("step", PUMP, duration_s=duration_s))
+    assert faults.active == ()

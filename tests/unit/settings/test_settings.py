@@ -209,3 +209,33 @@ def test_half_a_sign_in_is_refused(tmp_path: Path, missing: str) -> None:
 
 def test_the_client_secret_is_shown_nowhere(tmp_path: Path) -> None:
     assert "not-to-be-shown" not in repr(load(home(tmp_path, **SIGN_IN)))
+
+
+def test_a_file_that_cannot_be_read_is_a_mistake_in_words(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"# l\xfcon\nshards: 3\n")
+    (tmp_path / "a-folder").mkdir()
+    for name, words in (("latin", "not UTF-8 at offset 3"), ("a-folder", "Is a directory")):
+        with pytest.raises(SettingError, match=rf"{name}: found .*{words}.*, wanted a YAML file"):
+            load(home(tmp_path, MILLRACE_SETTINGS=str(tmp_path / name)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("PAST_MAX_S", "inf", "wanted a finite number"),
+        ("PAST_MAX_S", "1e300", "wanted at most"),
+        ("CRITICAL_FUTURE_MAX_S", "1e300", "wanted at most"),
+        ("FUTURE_MAX_S", "nan", "wanted"),
+        ("TRACE_RATIO", "nan", "wanted"),
+        ("API_HOST", "", "wanted an address"),
+        ("API_HOST", " ", "wanted an address"),
+        ("API_TOKEN", "t\xfcr", "found '\\(not shown\\)', wanted letters"),
+        ("API_TOKEN", "two words", "wanted letters"),
+    ],
+)
+def test_a_value_that_some_process_would_die_of_is_refused_at_once(
+    tmp_path: Path, name: str, value: str, words: str
+) -> None:
+    with pytest.raises(SettingError, match=f"MILLRACE_{name}: .*{words}") as refused:
+        load(home(tmp_path, **{f"MILLRACE_{name}": value}))
+    assert name != "API_TOKEN" or value not in str(refused.value)
