@@ -22,9 +22,9 @@ from millrace.devices.sampling import MEASURED
 from millrace.errors import SettingError, nearest
 
 FAULTS_MAX: Final = 1_000
+"""Faults that one plant carries at a time."""
 DURATION_US_MAX: Final = 366 * 86_400 * SECOND_US
 """A year and its leap day: times far beyond it are none that anybody could print."""
-"""Faults that one plant carries at a time."""
 SPIKE_SHARE: Final = 0.2
 """Share of readings that a spiking sensor gets wrong."""
 
