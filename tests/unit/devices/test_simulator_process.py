@@ -76,8 +76,7 @@ def test_the_simulator_joins_the_model_in_an_earlier_ones_place_sends_takes_a_fa
         "MILLRACE_POSTGRES_URL": addresses.postgres_url,
     }
     stream = stream_of(addresses)
-    publish(addresses.postgres_url, stream, extended(PRESS, Plant(900, sources=9, start_us=0).model))
-    before = records(stream)[1][0].number
+    before = publish(addresses.postgres_url, stream, extended(PRESS, Plant(900, sources=9, start_us=0).model))
     process = subprocess.Popen([sys.executable, "-m", "millrace.devices", "--tags", "400"], env=environ)
     try:
         wait_for_the_model(stream, behind=before)
