@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from millrace.durable import writing
+from millrace.errors import SettingError
 
 FORMER: Final = ".versions"
 """Folder of a copy. The archive's own prefixes are words, without a dot."""
@@ -39,8 +40,12 @@ class Version:
 
 
 def versions(s3: Any, bucket: str) -> Iterator[Version]:
+    """All of them; SettingError for a key that leads out of a folder, which none of the platform's does."""
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
         for one in page.get("Versions", ()):
+            if one["Key"].startswith("/") or ".." in one["Key"].split("/"):
+                want = "keys that stay inside a folder: look at who wrote it, and copy the bucket by hand"
+                raise SettingError("archive", got=one["Key"], want=want)
             yield Version(one["Key"], one["VersionId"], one["Size"], one["IsLatest"])
 
 

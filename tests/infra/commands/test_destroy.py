@@ -210,6 +210,21 @@ def test_an_export_goes_on_where_it_was_and_mends_what_is_torn(
     assert former.read_bytes() == b"one"
 
 
+@pytest.mark.parametrize("key", ["critical/../../outside", "/outside"])
+def test_an_export_writes_nothing_outside_its_folder(
+    key: str, changed: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Whoever may write into the bucket is not by that allowed to write on the machine of who copies it."""
+    suffix = f"hostile{len(key)}"
+    s3 = changed(suffix)
+    s3.put_object(Bucket=load("us-east-1", suffix, folder=FOLDER).names.in_world("archive"), Key=key, Body=b"x")
+    to = tmp_path / "export"
+    assert run(monkeypatch, "export-records", "--env", "us-east-1", "--suffix", suffix, "--to", str(to)) == 2
+    assert f"archive: found '{key}', wanted keys that stay inside a folder" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("outside"))
+
+
 def test_an_export_without_a_folder_is_refused(
     stacks: NoStacks, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
