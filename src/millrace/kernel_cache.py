@@ -7,12 +7,15 @@ are compiled again.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 STAMP: Final = "kernels.stamp"
+LOCK: Final = "kernels.lock"
 
 
 def forget_stale(package: Path) -> int:
@@ -33,6 +36,22 @@ def forget_stale(package: Path) -> int:
     except OSError:
         return 0
     return len(compiled)
+
+
+@contextmanager
+def one_at_a_time(package: Path) -> Iterator[None]:
+    """Whoever compiles inside does it for all: the workers of a first start would each compile the same.
+
+    A kill lets the next one in. Where nothing can be written nothing is kept, so nobody waits.
+    """
+    try:
+        lock = (package / "__pycache__" / LOCK).open("wb")
+    except OSError:
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _compiled(package: Path) -> Iterator[Path]:

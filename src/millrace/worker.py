@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from millrace import counter_report, telemetry, tracing
 from millrace import settings as settings_of
@@ -20,6 +21,7 @@ from millrace.batch import Frame, Record
 from millrace.clock import Clock, EdgeClock
 from millrace.durable import make_folders
 from millrace.errors import MillraceError, Unavailable
+from millrace.kernel_cache import one_at_a_time
 from millrace.long_lived import keep_for_good
 from millrace.names import SERVICE_WORKER
 from millrace.pipeline import Pace, Pipeline
@@ -217,8 +219,9 @@ def _run(settings: Settings, index: int, workers: int) -> None:
         signal.signal(number, lambda *_: stopping.set())
     stream = ValkeyStream(settings.stream_url, shard_count=settings.shards, bytes_max=settings.stream_bytes_max)
     make_folders(settings.home / "archive")
-    compile_kernels()  # before shards are ours: their owner must not pause
-    live_columns.compile_kernels()
+    with one_at_a_time(Path(__file__).parent):
+        compile_kernels()  # before shards are ours: their owner must not pause
+        live_columns.compile_kernels()
     worker = Worker(settings, index=index, workers=workers, clock=EdgeClock(), stream=stream)
     keep_for_good()
     worker.run(stopping)

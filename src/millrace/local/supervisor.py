@@ -42,7 +42,7 @@ from millrace.shard_keeper import check_span
 from millrace.sinks.postgres import Owners
 from millrace.stream.valkey import ValkeyStream
 
-READY_WAIT_S = 300.0  # the first start compiles: 22 s of CPU in each worker, minutes on a busy machine
+READY_WAIT_S = 300.0  # the first start compiles: 22 s of CPU, minutes on a busy machine
 WATCH_PACE_S = 0.1
 PAGE_WAIT_S = 10.0
 DISK_FULL_WAIT_S = 5.0

@@ -1,6 +1,6 @@
 """Compile every kernel, or load what was compiled before, while nobody waits: call it before the first batch.
 
-Cold it takes some ten seconds on one core, from numba's cache some tenths of a second.
+Cold it takes some twenty seconds on one core, from numba's cache some tenths of a second.
 """
 
 from __future__ import annotations

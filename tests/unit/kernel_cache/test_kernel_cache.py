@@ -1,13 +1,14 @@
-"""No compiled kernel outlives the source of a kernel that it calls."""
+"""No compiled kernel outlives the source of a kernel that it calls, and none is compiled twice at once."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
-from millrace.kernel_cache import forget_stale
+from millrace.kernel_cache import forget_stale, one_at_a_time
 
 CALLED = "import numba\n@numba.njit(cache=True)\ndef inner():\n    return {value}\n"
 CALLING = (
@@ -57,3 +58,23 @@ def test_what_is_younger_than_its_sources_stays(tmp_path: Path) -> None:
 def test_nothing_compiled_is_no_mistake(tmp_path: Path) -> None:
     assert forget_stale(tmp_path) == 0
     assert forget_stale(tmp_path / "away") == 0
+
+
+def test_who_comes_while_another_one_compiles_waits_for_it(tmp_path: Path) -> None:
+    (tmp_path / "__pycache__").mkdir()
+    inside = threading.Event()
+
+    def second() -> None:
+        with one_at_a_time(tmp_path):
+            inside.set()
+
+    thread = threading.Thread(target=second, daemon=True)
+    with one_at_a_time(tmp_path):
+        thread.start()
+        assert not inside.wait(0.3)
+    assert inside.wait(60)
+
+
+def test_where_nothing_can_be_kept_nobody_waits(tmp_path: Path) -> None:
+    with one_at_a_time(tmp_path / "away"), one_at_a_time(tmp_path / "away"):
+        assert not (tmp_path / "away").exists()
