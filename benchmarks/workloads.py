@@ -65,7 +65,7 @@ SHAPES: Final[dict[str, Shape]] = {
         *(replace(PLANT_100K, name=f"tags-{count}", tags=count) for count in (1_000, 3_000, 30_000, 100_000)),
         *(
             replace(PLANT_100K, name=f"rate-{thousands}k", readings_per_s=1_000 * thousands)
-            for thousands in (200, 300, 400, 500, 700, 800, 900, 1_000, 1_250, 1_500, 2_000)
+            for thousands in (200, 300, 400, 500, 700, 800, 900, 1_000, 1_250, 1_500, 2_000, 2_500, 3_000)
         ),
     )
 }

@@ -22,7 +22,7 @@ import httpx
 
 from benchmarks.pipeline.hurt import HURTS, hurt_later
 from benchmarks.pipeline.machine import Usage, durability
-from benchmarks.workloads import Workload, workload
+from benchmarks.workloads import SHAPES, Workload, workload
 from millrace.assets.publish import publish
 from millrace.stream.valkey import ValkeyStream
 
@@ -35,7 +35,7 @@ HISTORY = Path(__file__).parents[1] / "history.jsonl"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", nargs="?", default="plant-100k")
+    parser.add_argument("workload", nargs="?", default="plant-100k", choices=SHAPES, metavar="WORKLOAD")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--warm-up", type=float, default=15.0)
     parser.add_argument("--shards", type=int, default=8)
