@@ -8,7 +8,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.browser.looking import text, wait_for
+from tests.browser.looking import text
+from tests.waiting import wait_for
 
 TOKEN = "token-of-the-browser-tests"
 

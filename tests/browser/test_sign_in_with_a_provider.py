@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.browser.looking import text, wait_for
+from tests.browser.looking import text
 from tests.contract.sign_in.canaille_server import NAME, PASSWORD, PERSON
 from tests.contract.sign_in.processes import Places, page_and_provider
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -4,25 +4,27 @@ before there is a token to look at.
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from millrace.api.problems import MEDIA_TYPE, Problem
+
 HEADER_BYTES_MAX: Final = 64 * 1024
 """Request line and headers: eight times what proxies pass on, and the longest query of ours fits."""
-_TOLD: Final = json.dumps(
-    {
-        "type": "urn:millrace:problem:header_too_large",
-        "title": "Too large",
-        "status": 431,
-        "code": "header_too_large",
-        "detail": f"a request line and headers of over {HEADER_BYTES_MAX} bytes",
-    }
-).encode()
+_TOLD: Final = (
+    Problem(
+        431,
+        "header_too_large",
+        f"a request line and headers of over {HEADER_BYTES_MAX} bytes",
+        what_to_do="ask with fewer or shorter parameters and headers",
+    )
+    .response()
+    .body
+)
 _ANSWER: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/problem+json\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_TOLD), _TOLD)
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: %s\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (MEDIA_TYPE.encode(), len(_TOLD), _TOLD)
 )
 
 

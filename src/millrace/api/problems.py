@@ -27,6 +27,7 @@ TITLES = {
     415: "Unknown content type",
     422: "Bad request",
     429: "Too many requests",
+    431: "Too large",
     500: "A fault of ours",
     503: "Not available at the moment",
 }

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
+from millrace.assets.duration import DURATION_US_MAX
 from millrace.cli.platform import HomeOption, JsonOption, print_json, running
 from millrace.cli.times import iso
 from millrace.errors import SettingError
 
-DURATION_S_MAX = 366 * 86_400.0  # as `devices.faults` bounds it, said before anything heavy is imported
 LEARNED_AFTER_S = 240.0  # by then a tag with a reading a second is judged by every detector
 
 
@@ -40,7 +40,7 @@ def simulate(
         typer.Option(
             "--duration-s",
             min=0.1,
-            max=DURATION_S_MAX,
+            max=DURATION_US_MAX / 1e6,
             help="How long it lasts (one to three minutes).",
             show_default=False,
         ),

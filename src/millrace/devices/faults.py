@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from millrace.assets.duration import DURATION_US_MAX
 from millrace.batch import F64, I64, Bool
 from millrace.clock import SECOND_US
 from millrace.devices.plant import Plant, Window
@@ -23,8 +24,6 @@ from millrace.errors import SettingError, nearest
 
 FAULTS_MAX: Final = 1_000
 """Faults that one plant carries at a time."""
-DURATION_US_MAX: Final = 366 * 86_400 * SECOND_US
-"""A year and its leap day: times far beyond it are none that anybody could print."""
 SPIKE_SHARE: Final = 0.2
 """Share of readings that a spiking sensor gets wrong."""
 

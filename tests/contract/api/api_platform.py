@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,11 +50,10 @@ from millrace.settings import Settings
 from millrace.sinks.contract import Ownership
 from millrace.sinks.redis import RedisSink
 from millrace.stream.memory import MemoryStream
+from tests.waiting import WAIT_S, wait_for
 
 TOKEN = "a-token-for-tests"
 SHARDS = 2
-WAIT_S = 60.0
-"""For whatever a busy machine takes longer to do."""
 DETECTORS = ("ewma", "flatline")
 RULES = ("high", "silence")
 
@@ -67,16 +66,6 @@ def binary(package: str, pattern: str) -> Path:
     if not found:
         pytest.skip(f"{package} has no {pattern}")
     return found[0]
-
-
-def wait_for(check: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> Any:
-    until_s = time.monotonic() + timeout_s
-    while time.monotonic() < until_s:
-        found = check()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"{what}: not within {timeout_s} s")
 
 
 @dataclass

@@ -9,12 +9,13 @@ import httpx
 import numpy as np
 import psycopg
 import pytest
-from api_platform import Platform, Writer, tag, wait_for
+from api_platform import Platform, Writer, tag
 from test_api_live import TEMP, Events
 
 from millrace.api import events
 from millrace.batch import ANOMALY, OPENED, TagInfo, ValueKind
 from millrace.clock import SECOND_US
+from tests.waiting import wait_for
 
 PRESS = "acme/lyon/press-shop/line-2/press-07"
 

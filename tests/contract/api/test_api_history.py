@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-from api_platform import Platform, Writer, give, tag, wait_for
+from api_platform import Platform, Writer, give, tag
 
 from millrace.api import history
 from millrace.batch import Output
@@ -18,6 +18,7 @@ from millrace.settings import Settings
 from millrace.sinks.archive.sink import ArchiveSink
 from millrace.sinks.contract import Ownership
 from millrace.sinks.postgres.manifest import PostgresManifest
+from tests.waiting import wait_for
 
 PATH = "acme/lyon/press-shop/line-2/press-07/temp"
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from api_platform import Platform, Writer, give, tag, wait_for
+from api_platform import Platform, Writer, give, tag
+
+from tests.waiting import wait_for
 
 PRESS = "acme/lyon/press-shop/line-2/press-07"
 

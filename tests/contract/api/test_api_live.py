@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from api_platform import SHARDS, TOKEN, WAIT_S, CacheServer, Platform, Writer, sink_for, tag, wait_for
+from api_platform import SHARDS, TOKEN, CacheServer, Platform, Writer, sink_for, tag
 from valkey.exceptions import TimeoutError as ValkeyTimeoutError
 
 from millrace import telemetry
@@ -25,6 +25,7 @@ from millrace.sinks.contract import Ownership
 from millrace.sinks.live_shard import Seed, WindowPart
 from millrace.sinks.redis import AWAY_MAX_S
 from millrace.sinks.unsaid import BLOB_WEIGHT_ROWS
+from tests.waiting import WAIT_S, wait_for
 
 SHORT_S = 0.25  # as shipped: a store that stalls holds nobody up
 TEMP = "acme/lyon/press-shop/line-2/press-07/temp"

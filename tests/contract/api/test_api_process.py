@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_platform import SHARDS, TOKEN, CacheServer, wait_for
+from api_platform import SHARDS, TOKEN, CacheServer
 
 from millrace.protocols import control
 from millrace.protocols import frame as frame_codec
@@ -24,6 +24,7 @@ from millrace.stream.durability import server_options
 from millrace.stream.valkey import ValkeyStream
 from tests.infra.observability.emf import points
 from tests.infra.observability.otlp_server import OtlpServer
+from tests.waiting import wait_for
 
 BYTES_MAX = 256 * 1024**2
 

@@ -16,7 +16,7 @@ import numpy as np
 import psycopg
 import pytest
 import valkey
-from api_platform import CacheServer, Platform, wait_for
+from api_platform import CacheServer, Platform
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -48,6 +48,7 @@ from millrace.sinks.archive.sink import ArchiveSink
 from millrace.sinks.contract import Ownership
 from millrace.sinks.postgres import PostgresSink
 from millrace.sinks.postgres.manifest import PostgresManifest
+from tests.waiting import wait_for
 
 SOURCE = "gw-1"
 Row = tuple[int, float, int]

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import psycopg
 import pytest
-from api_platform import SHARDS, TOKEN, CacheServer, Platform, wait_for
+from api_platform import SHARDS, TOKEN, CacheServer, Platform
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -29,6 +29,7 @@ from millrace.process.kernels import compile_kernels
 from millrace.protocols import frame
 from millrace.settings import Settings
 from millrace.worker import Worker
+from tests.waiting import wait_for
 
 TRACE, SENDER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SPANS = {"ingest", "process", "sink.redis", "sink.postgres", "sink.archive"}

@@ -29,11 +29,8 @@ class OwnOrigin:
         headers = {key: value.decode("latin-1") for key, value in scope["headers"]}
         origin = headers.get(b"origin")
         if origin is not None:
-            return (
-                ""
-                if origin in (self.page, _of_this_machine(headers.get(b"host", "")))
-                else origin or "no origin"
-            )
+            ours = (self.page, _of_this_machine(headers.get(b"host", "")))
+            return "" if origin in ours else origin or "no origin"
         asked_by = headers.get(b"sec-fetch-site", "")
         followed = headers.get(b"sec-fetch-mode") == "navigate"
         return asked_by if asked_by in ELSEWHERE and not followed else ""

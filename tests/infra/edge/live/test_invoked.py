@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.contract.api.api_platform import TOKEN, Platform, Writer, tag, wait_for
+from tests.contract.api.api_platform import TOKEN, Platform, Writer, tag
 from tests.infra.edge.conftest import Build, body_of
 from tests.infra.edge.live.invoked import Invoked, Limits, publish, synthesized
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.long
 
